@@ -1,0 +1,104 @@
+"""localmix: a CPU-first runner for quantized language models in readable Python.
+
+    import localmix
+
+    with localmix.load("tiny") as model:
+        for piece in model.generate("Once upon a time", max_tokens=64):
+            ...  # piece.text, piece.token, piece.logprob
+
+Importing this package is light: NumPy, Numba and huggingface_hub wait until they are needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Literal
+
+from localmix.errors import (
+    ChecksumMismatch,
+    ContextFull,
+    DownloadFailed,
+    InvalidGGUF,
+    LocalmixError,
+    ModelNotFound,
+    NotEnoughDisk,
+    NotEnoughMemory,
+    NotPulled,
+    TemplateError,
+    UnsupportedModel,
+    UnsupportedQuant,
+)
+
+if TYPE_CHECKING:
+    import os
+
+    from localmix.engine import Model
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ChecksumMismatch",
+    "ContextFull",
+    "DownloadFailed",
+    "InvalidGGUF",
+    "LocalmixError",
+    "ModelNotFound",
+    "NotEnoughDisk",
+    "NotEnoughMemory",
+    "NotPulled",
+    "TemplateError",
+    "UnsupportedModel",
+    "UnsupportedQuant",
+    "__version__",
+    "load",
+    "quant",
+]
+
+
+def load(
+    name: str | os.PathLike[str],
+    n_ctx: int | None = None,
+    n_threads: int | None = None,
+    kv: Literal["f16", "q8_0", "f32"] = "f16",
+    weights: Literal["mapped", "resident"] = "mapped",
+    sliding_window: Literal["auto", "off"] | int = "auto",
+    n_experts_used: int | None = None,
+    executor: Literal["native", "reference"] = "reference",
+) -> Model:
+    """Load a model.
+
+    Args:
+        name: "tiny", "mistral", "hf.co/OWNER/REPO:Q4_K_M", … or the path of a .gguf file.
+        n_ctx: tokens; None: what the file says, at most 4096.
+        n_threads: worker threads; the reference executor leaves this to NumPy.
+        kv: type of the cached keys and values; the reference executor always keeps float32.
+        weights: "mapped" reads them in place, "resident" copies them; the reference executor maps
+            them.
+        sliding_window: "auto" (what the model was trained with), "off", or a number of tokens.
+        n_experts_used: experts per token; None: what the file says.
+        executor: "reference", float32 NumPy; "native" does not exist yet and raises.
+
+    Raises:
+        LocalmixError: or one of its subclasses, each with a message and a hint.
+    """
+    from localmix import settings
+    from localmix.engine import load_file
+    from localmix.registry.resolve import resolve
+
+    return load_file(
+        resolve(str(name), settings.home()),
+        n_ctx=n_ctx,
+        n_threads=n_threads,
+        kv=kv,
+        weights=weights,
+        sliding_window=sliding_window,
+        n_experts_used=n_experts_used,
+        executor=executor,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """Import `localmix.quant` when it is first asked for."""
+    if name == "quant":
+        return importlib.import_module("localmix.quant")
+    raise AttributeError(f"module 'localmix' has no attribute {name!r}")

@@ -1,0 +1,220 @@
+"""Generation: ids in, pieces out.
+
+Prefill feeds the prompt in chunks, decode feeds one sampled token after the other.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localmix.engine.sequence import OnPrefill, TokenSequence
+from localmix.engine.stats import Stats, peak_rss_bytes
+from localmix.errors import ContextFull, LocalmixError
+from localmix.text.sampling import SamplingOptions, log_probability, sample
+from localmix.text.stream import StopStrings, TextStream
+from localmix.text.tokenizer import Tokenizer
+
+FinishReason = Literal["stop", "length"]
+Overflow = Literal["error", "shift", "truncate"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One new token.
+
+    Attributes:
+        text: what it adds to the answer; empty while a character or a stop string is incomplete.
+        token: its id.
+        logprob: its natural log-probability under the plain softmax of the model's logits.
+    """
+
+    text: str
+    token: int
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A whole answer."""
+
+    text: str
+    tokens: list[int]
+    finish_reason: FinishReason
+    stats: Stats
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a model.
+
+    Attributes:
+        prompt: ids, taken as they are.
+        max_tokens: new tokens at most; None: until the context is full.
+        stop: texts that end the answer and are not part of it.
+        seed: of the sampling coins; None: a fresh one.
+        on_overflow: when the context is full: "error" refuses a long prompt and ends a long
+            answer, "truncate" drops the start of a long prompt, "shift" also drops the older half
+            when the answer fills the context.
+    """
+
+    prompt: list[int]
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    on_overflow: Overflow = "error"
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+
+    def __post_init__(self) -> None:
+        if not self.prompt:
+            raise LocalmixError("the prompt is empty", "give at least one token")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise LocalmixError(
+                f"{self.max_tokens} tokens cannot be generated", "ask for at least 1: -n 64"
+            )
+        if self.on_overflow not in ("error", "shift", "truncate"):
+            raise LocalmixError(
+                f"{self.on_overflow!r} is no way to handle a full context",
+                "use error, shift or truncate",
+            )
+
+
+class Generation(Iterator[Piece]):
+    """An answer while it is made: iterate over its pieces.
+
+    Attributes:
+        tokens: ids so far, without the end token.
+        text: text so far.
+        finish_reason: "stop" (end token or stop string) or "length"; None while it runs.
+        stats: counts and times so far.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        sequence: TokenSequence,
+        tokenizer: Tokenizer,
+        *,
+        load_s: float = 0.0,
+        on_prefill: OnPrefill | None = None,
+    ) -> None:
+        self.tokens: list[int] = []
+        self.text = ""
+        self.finish_reason: FinishReason | None = None
+        self.stats = Stats(load_s=load_s)
+        self._request = request
+        self._sequence = sequence
+        self._tokenizer = tokenizer
+        self._on_prefill = on_prefill
+        self._pieces = self._run()
+
+    def __next__(self) -> Piece:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Stop early; text, tokens and stats stay as they are."""
+        self._pieces.close()
+
+    def complete(self) -> Completion:
+        """Run to the end."""
+        for _ in self:
+            pass
+        assert self.finish_reason is not None
+        return Completion(self.text, self.tokens, self.finish_reason, self.stats)
+
+    def _run(self) -> Generator[Piece, None, None]:
+        request, tokenizer = self._request, self._tokenizer
+        coin = random.Random(request.seed).random
+        stream = TextStream(tokenizer, after=request.prompt)
+        stops = StopStrings(request.stop)
+        clock = _Clock(self.stats)
+        logits = self._prefill(clock)
+        while True:
+            history = self._sequence.ids
+            token = sample(logits, request.sampling, history, coin())
+            clock.token()
+            ended = token in tokenizer.end_ids
+            text = "" if ended else stops.push(stream.push(token))
+            if not ended:
+                self.tokens.append(token)
+                self.stats.generated_tokens += 1
+            self.finish_reason = self._finish_reason(ended or stops.found)
+            if self.finish_reason:
+                text += stops.push(stream.flush()) + stops.flush()
+            self.text += text
+            self.stats.peak_rss_bytes = peak_rss_bytes()
+            yield Piece(text, token, log_probability(logits, token))
+            if self.finish_reason:
+                return
+            logits = self._decode(token)
+
+    def _prefill(self, clock: _Clock) -> NDArray[np.float32]:
+        """Feed the prompt, cut to the context if that was asked for -> logits (V,)."""
+        prompt, room = self._request.prompt, self._sequence.room
+        if len(prompt) > room:
+            if self._request.on_overflow == "error":
+                raise ContextFull(
+                    f"the prompt has {len(prompt)} tokens, the context holds {room}",
+                    f"--ctx {_round_up(len(prompt))}, or --on-overflow truncate",
+                )
+            prompt = _cut(prompt, room - max(1, room // 4))
+        logits = self._sequence.feed(prompt, self._on_prefill)
+        clock.prefilled(len(prompt))
+        return logits
+
+    def _decode(self, token: int) -> NDArray[np.float32]:
+        """Feed one token, dropping the older half first if the context is full -> logits (V,)."""
+        if self._sequence.room:
+            return self._sequence.feed([token])
+        kept = _cut([*self._sequence.ids, token], max(1, len(self._sequence.ids) // 2))
+        self._sequence.restart()
+        return self._sequence.feed(kept)
+
+    def _finish_reason(self, stopped: bool) -> FinishReason | None:
+        if stopped:
+            return "stop"
+        if len(self.tokens) == self._request.max_tokens:
+            return "length"
+        full = not self._sequence.room and self._request.on_overflow != "shift"
+        return "length" if full else None
+
+
+class _Clock:
+    """Times prefill and decode into a `Stats`."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+        self._start = self._first = time.perf_counter()
+        self._n_tokens = 0
+
+    def prefilled(self, n_tokens: int) -> None:
+        """The prompt is in the cache."""
+        seconds = time.perf_counter() - self._start
+        self._stats.prompt_tokens = n_tokens
+        self._stats.prefill_tok_s = n_tokens / max(seconds, 1e-9)
+
+    def token(self) -> None:
+        """A new token is there."""
+        now = time.perf_counter()
+        self._n_tokens += 1
+        if self._n_tokens == 1:
+            self._first = now
+            self._stats.ttft_s = now - self._start
+        else:
+            self._stats.decode_tok_s = (self._n_tokens - 1) / max(now - self._first, 1e-9)
+
+
+def _cut(ids: list[int], n_kept: int) -> list[int]:
+    """Keep the first id (usually BOS) and the last ones, n_kept in all."""
+    return ids if len(ids) <= n_kept else [*ids[:1], *ids[len(ids) - n_kept + 1 :]]
+
+
+def _round_up(n_tokens: int) -> int:
+    """The next multiple of 1024: a context to suggest."""
+    return -(-n_tokens // 1024) * 1024

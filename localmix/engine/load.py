@@ -1,0 +1,97 @@
+"""From a path to a model that can answer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from localmix.engine.model import Model
+from localmix.errors import InvalidGGUF, LocalmixError, UnsupportedModel
+from localmix.execute import Executor, ReferenceExecutor
+from localmix.gguf import GGUFFile
+from localmix.model.config import ModelConfig
+from localmix.model.ops import Plan
+from localmix.model.transformer import describe
+from localmix.model.weights import Weights
+from localmix.text.tokenizer import Tokenizer
+
+DEFAULT_CONTEXT = 4096
+"""Tokens, unless more is asked for or the model has fewer.
+
+A 7B model's cache of 32k tokens would take 4 GiB in f16.
+"""
+
+KV_TYPES = ("f16", "q8_0", "f32")
+WEIGHTS_MODES = ("mapped", "resident")
+EXECUTORS = ("native", "reference")
+
+
+def load_file(
+    path: Path,
+    *,
+    n_ctx: int | None = None,
+    n_threads: int | None = None,
+    kv: str = "f16",
+    weights: str = "mapped",
+    sliding_window: str | int = "auto",
+    n_experts_used: int | None = None,
+    executor: str = "reference",
+) -> Model:
+    """Load a GGUF file; see `localmix.load` for the options.
+
+    Raises:
+        InvalidGGUF, UnsupportedModel, UnsupportedQuant: the file cannot be run.
+        LocalmixError: an option makes no sense.
+    """
+    start = time.perf_counter()
+    _check_options(n_ctx, n_threads, kv, weights, executor)
+    file = GGUFFile.open(path)
+    try:
+        config = ModelConfig.from_metadata(file.metadata)
+        config = config.with_window(sliding_window).with_experts_used(n_experts_used)
+        tokenizer = Tokenizer.from_metadata(file.metadata)
+        if tokenizer.n_vocab > config.vocab_size:
+            raise InvalidGGUF(
+                f"the vocabulary has {tokenizer.n_vocab} pieces, the model {config.vocab_size}",
+                "the file was converted wrongly; download or convert it again",
+            )
+        plan = describe(config, Weights.from_tensors(file.tensors, config))
+        model = Model(
+            file,
+            config,
+            _executor(executor, plan),
+            tokenizer,
+            n_ctx=n_ctx or min(config.context_length, DEFAULT_CONTEXT),
+        )
+    except BaseException:
+        file.close()
+        raise
+    model.load_s = time.perf_counter() - start
+    return model
+
+
+def _executor(name: str, plan: Plan) -> Executor:
+    """Make the executor of that name; never another one in its place."""
+    if name == "reference":
+        return ReferenceExecutor(plan)
+    raise UnsupportedModel(
+        "this version has no native executor yet", "leave it away, or use --executor reference"
+    )
+
+
+def _check_options(
+    n_ctx: int | None, n_threads: int | None, kv: str, weights: str, executor: str
+) -> None:
+    """Raise a LocalmixError for an option outside its range."""
+    for name, count in (("context", n_ctx), ("number of threads", n_threads)):
+        if count is not None and count < 1:
+            raise LocalmixError(f"a {name} of {count} makes no sense", "use a number of at least 1")
+    for name, value, allowed in (
+        ("cache type", kv, KV_TYPES),
+        ("way to hold weights", weights, WEIGHTS_MODES),
+        ("executor", executor, EXECUTORS),
+    ):
+        if value not in allowed:
+            raise LocalmixError(
+                f"there is no {name} {value!r}", f"use one of: {', '.join(allowed)}"
+            )

@@ -1,0 +1,221 @@
+"""`Model`: a loaded model, as people use it from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localmix.cache import Batch, RingCache
+from localmix.engine.generate import Completion, Generation, Overflow, Request
+from localmix.engine.sequence import OnPrefill, TokenSequence
+from localmix.errors import ContextFull, UnsupportedModel
+from localmix.execute import Executor
+from localmix.execute.executor import Routes
+from localmix.gguf import GGUFFile
+from localmix.model.config import ModelConfig
+from localmix.text.chat import ChatFormat
+from localmix.text.sampling import SamplingOptions
+from localmix.text.tokenizer import Tokenizer
+
+CHUNK_TOKENS = 512
+"""Tokens of a prompt that go through the layers together."""
+
+Message = Mapping[str, Any]
+"""{"role": "user", "content": "hi"}, as OpenAI's interface has it."""
+
+
+class Model:
+    """A model that can answer. Made by `localmix.load`; also a context manager.
+
+    Attributes:
+        config: hyperparameters, frozen.
+        file: the mapped file.
+        n_ctx: positions that a sequence may have.
+        load_s: seconds that loading took.
+        tokenizer: text ↔ ids.
+    """
+
+    def __init__(
+        self,
+        file: GGUFFile,
+        config: ModelConfig,
+        executor: Executor,
+        tokenizer: Tokenizer,
+        *,
+        n_ctx: int,
+        load_s: float = 0.0,
+    ) -> None:
+        self.file = file
+        self.config = config
+        self.tokenizer = tokenizer
+        self.n_ctx = n_ctx
+        self.load_s = load_s
+        self._executor = executor
+        self._chat_format: ChatFormat | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file that it was loaded from."""
+        return self.file.path
+
+    @property
+    def chat_format(self) -> ChatFormat:
+        """How messages become a prompt; raises TemplateError when the file does not tell."""
+        if self._chat_format is None:
+            self._chat_format = ChatFormat.from_metadata(self.file.metadata, self.tokenizer)
+        return self._chat_format
+
+    def tokenize(self, text: str, add_bos: bool = True, parse_special: bool = False) -> list[int]:
+        """Turn text into ids.
+
+        Args:
+            text: any string.
+            add_bos: put the begin token in front, if the model wants one.
+            parse_special: read control tokens such as `</s>` in the text as such.
+        """
+        return self.tokenizer.encode(text, add_bos=add_bos, parse_special=parse_special)
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """Turn ids into text; control tokens leave no trace."""
+        return self.tokenizer.decode(ids)
+
+    def render_chat(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        safe_prompt: bool = False,
+    ) -> list[int]:
+        """Turn messages into the ids of a prompt, in the model's own chat format.
+
+        Raises:
+            TemplateError: the format cannot say these messages.
+        """
+        return self.chat_format.render(messages, tools, safe_prompt=safe_prompt)
+
+    def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Compute the logits after every id of one fresh sequence: (T, V) float32."""
+        rows, _ = self._run_whole(ids)
+        return rows
+
+    def route(self, ids: Sequence[int]) -> NDArray[np.int32]:
+        """Return the experts that each token visits, best first: (L, T, A) int32.
+
+        Raises:
+            UnsupportedModel: the model has no experts.
+        """
+        if not self.config.n_experts:
+            raise UnsupportedModel("a dense model has no experts to route to", "try: mixtral, tiny")
+        _, routes = self._run_whole(ids)
+        return routes
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        max_tokens: int | None = 64,
+        temperature: float = 0.8,
+        top_k: int = 40,
+        top_p: float = 0.9,
+        min_p: float = 0.0,
+        repeat_penalty: float = 1.0,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+        logit_bias: Mapping[int, float] | None = None,
+        on_overflow: Overflow = "error",
+        on_prefill: OnPrefill | None = None,
+    ) -> Generation:
+        """Continue a prompt.
+
+        Args:
+            prompt: text, or ids that are taken as they are.
+            max_tokens: new tokens at most; None: until the context is full.
+            temperature: 0 is greedy and deterministic.
+            top_k, top_p, min_p: which tokens stay in the draw; 0, 1 and 0 keep all.
+            repeat_penalty, presence_penalty, frequency_penalty: on tokens seen lately; 1, 0 and 0
+                do nothing.
+            seed: same seed, same text; None: another text each time.
+            stop: texts that end the answer and are not part of it.
+            logit_bias: token id -> what is added to its logit.
+            on_overflow: what happens when the context is full, see `Request`.
+            on_prefill: called with (tokens done, tokens in all) while the prompt is read.
+
+        Returns:
+            An iterator of `Piece`, which also has the text, the finish reason and the statistics.
+
+        Raises:
+            ContextFull: while iterating, if the prompt is longer than the context.
+        """
+        ids = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
+        sampling = SamplingOptions(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repeat_penalty=repeat_penalty,
+            presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty,
+            logit_bias=dict(logit_bias or {}),
+        )
+        stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        request = Request(ids, max_tokens, stops, seed, on_overflow, sampling)
+        return Generation(
+            request, self._new_sequence(), self.tokenizer, load_s=self.load_s, on_prefill=on_prefill
+        )
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        safe_prompt: bool = False,
+        **options: Any,
+    ) -> Generation:
+        """Answer messages: `generate` on the prompt of `render_chat`, with the same options."""
+        return self.generate(self.render_chat(messages, tools, safe_prompt), **options)
+
+    def complete(self, prompt: str | Sequence[int], **options: Any) -> Completion:
+        """Continue a prompt and return the whole answer; options as in `generate`."""
+        return self.generate(prompt, **options).complete()
+
+    def prompt_text(self, ids: Sequence[int]) -> str:
+        """Return a prompt as text with its control tokens visible, to look at."""
+        return "".join(
+            self.tokenizer.piece_bytes(token).decode("utf-8", "replace") for token in ids
+        )
+
+    def close(self) -> None:
+        """Let go of the mapped file."""
+        self.file.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _new_sequence(self) -> TokenSequence:
+        n_chunk = min(CHUNK_TOKENS, self.n_ctx)
+        return TokenSequence(
+            self._executor, RingCache(self.config, n_ctx=self.n_ctx, n_chunk=n_chunk)
+        )
+
+    def _run_whole(self, ids: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Run one fresh sequence in chunks -> logits (T, V), experts (L, T, A), L = 0 if dense."""
+        if len(ids) > self.n_ctx:
+            raise ContextFull(
+                f"{len(ids)} tokens do not fit a context of {self.n_ctx}",
+                "load the model with a larger n_ctx",
+            )
+        n_chunk = min(CHUNK_TOKENS, self.n_ctx)
+        cache = RingCache(self.config, n_ctx=self.n_ctx, n_chunk=n_chunk)
+        logits, experts = [], []
+        for start in range(0, max(1, len(ids)), n_chunk):
+            routes: Routes = {}
+            batch = Batch.of(ids[start : start + n_chunk], start)
+            logits.append(self._executor.run(batch, cache, routes))
+            experts.append(np.array([routes[i] for i in sorted(routes)], np.int32))  # (L, T, A)
+        return np.concatenate(logits), np.concatenate(experts, axis=1 if experts[0].size else 0)

@@ -1,0 +1,12 @@
+"""The dense feed-forward layer: SwiGLU (arXiv:2002.05202)."""
+
+from __future__ import annotations
+
+from localmix.model.ops import PlanBuilder, Value
+from localmix.model.weights import FeedForward
+
+
+def feed_forward(plan: PlanBuilder, x: Value, ffn: FeedForward) -> Value:
+    """Describe down(silu(gate(x)) · up(x)), (T, D) -> (T, D)."""
+    hidden = plan.swiglu(plan.linear(x, ffn.ffn_gate), plan.linear(x, ffn.ffn_up))  # (T, F)
+    return plan.linear(hidden, ffn.ffn_down)
