@@ -1,0 +1,7 @@
+"""GGUF model files: keys and tensors of one file or of a set of shards."""
+
+from localmix.gguf.file import GGUFFile
+from localmix.gguf.metadata import Metadata
+from localmix.gguf.tensor import Tensor
+
+__all__ = ["GGUFFile", "Metadata", "Tensor"]
