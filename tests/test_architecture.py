@@ -33,6 +33,7 @@ ONE_DOOR = {
     "sentencepiece": "text/spm.py",
     "tokenizers": "text/bpe.py",
     "platformdirs": "settings.py",
+    "filelock": "registry/store.py",
 }
 """The one place that imports a dependency, so that another could take its place."""
 

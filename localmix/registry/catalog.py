@@ -1,0 +1,168 @@
+"""The catalog of names: what an alias means.
+
+A name is found in three steps: the text as it is; without a quantization at its end
+(`mistral:q5_K_M`, `mixtral:8x7b-q4_0`); else it is unknown, and close names are offered. Case does
+not matter.
+
+It knows nothing of what is on this disk or on the Hub: sizes and quantizations are what
+`models.toml` says, which `catalog_file.py` reads.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from localmix.errors import ModelNotFound
+from localmix.registry.files import split_quantization
+from localmix.registry.names import AliasName, HubName
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """One quantization of an entry.
+
+    Attributes:
+        name: in capitals, such as `Q4_K_M`.
+        size_gb: about, in 10⁹ bytes.
+        repo: the repository that has it.
+    """
+
+    name: str
+    size_gb: float
+    repo: str
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """One model of the catalog.
+
+    Attributes:
+        name: `ALIAS` or `ALIAS:TAG`.
+        aliases: other names of the same model.
+        quantizations: by name; empty for the model that comes inside the package.
+        default: the quantization of the name without one; empty when there are none.
+        file: the repository's pattern of file names.
+        parameters: number of weights; 0 when the catalog does not say.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    quantizations: Mapping[str, Quantization] = field(default_factory=dict)
+    default: str = ""
+    file: str = ""
+    parameters: int = 0
+    licence: str = ""
+    description: str = ""
+
+    @property
+    def is_embedded(self) -> bool:
+        """Say whether the model comes inside the package."""
+        return not self.quantizations
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name of the model, the full one first."""
+        return (self.name, *self.aliases)
+
+    def full_name(self, quantization: str) -> str:
+        """Give the name that says everything: `mistral:7b-instruct-v0.3-q4_K_M`."""
+        return self.name if self.is_embedded else f"{self.name}-{as_tag(quantization)}"
+
+
+@dataclass(frozen=True)
+class CatalogModel:
+    """What an alias means: an entry and one of its quantizations (None for the embedded model)."""
+
+    entry: CatalogEntry
+    quantization: Quantization | None
+
+    @property
+    def name(self) -> str:
+        """The full name."""
+        return self.entry.full_name(self.quantization.name if self.quantization else "")
+
+    @property
+    def hub_name(self) -> HubName | None:
+        """Where its files are on the Hub; None for the embedded model."""
+        chosen = self.quantization
+        return HubName(chosen.repo, chosen.name) if chosen else None
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All entries, in the order of the file."""
+
+    entries: tuple[CatalogEntry, ...]
+
+    def find(self, alias: AliasName) -> CatalogModel:
+        """Find what an alias means.
+
+        Raises:
+            ModelNotFound: no such name, or no such quantization of it.
+        """
+        text = alias.text.lower()
+        entry, quantization = self._entry(text), ""
+        if entry is None:
+            base, quantization = split_quantization(text)
+            entry = self._entry(base) if quantization else None
+        if entry is None:
+            raise self._unknown(alias.text)
+        return _chosen(entry, quantization)
+
+    def name_of(self, repo: str, quantization: str) -> str | None:
+        """Give the full name of a repository's quantization, when the catalog has it."""
+        for entry in self.entries:
+            known = entry.quantizations.get(quantization)
+            if known is not None and known.repo.lower() == repo.lower():
+                return entry.full_name(quantization)
+        return None
+
+    def close_names(self, text: str) -> list[str]:
+        """Give up to three names that look like `text`, the closest first."""
+        from difflib import get_close_matches
+
+        names = [name for entry in self.entries for name in entry.names]
+        base, _ = split_quantization(text.lower())
+        # Who knows the model and only mistook the tag should not be sent to another model.
+        same_model = [name for name in names if _family(name) == _family(base)]
+        if same_model:
+            return get_close_matches(base, same_model, n=3, cutoff=0.0)
+        return get_close_matches(base, names, n=3, cutoff=0.6)
+
+    def _entry(self, name: str) -> CatalogEntry | None:
+        return next((entry for entry in self.entries if name in entry.names), None)
+
+    def _unknown(self, text: str) -> ModelNotFound:
+        close = self.close_names(text)
+        if close:
+            return ModelNotFound(
+                f"there is no model named {text}; close names: {', '.join(close)}",
+                f"localmix run {close[0]}",
+            )
+        known = ", ".join(sorted({_family(entry.name) for entry in self.entries}))
+        return ModelNotFound(
+            f"there is no model named {text}; the catalog has {known}",
+            "localmix run tiny, or a repository of the Hub: hf.co/OWNER/REPO",
+        )
+
+
+def _chosen(entry: CatalogEntry, quantization: str) -> CatalogModel:
+    if not entry.quantizations and not quantization:
+        return CatalogModel(entry, None)
+    known = entry.quantizations.get(quantization or entry.default)
+    if known is None:
+        tags = ", ".join(as_tag(name) for name in entry.quantizations) or "none"
+        raise ModelNotFound(
+            f"{entry.name} has no quantization {as_tag(quantization)}; those that exist: {tags}",
+            f"localmix run {entry.full_name(entry.default)}",
+        )
+    return CatalogModel(entry, known)
+
+
+def _family(name: str) -> str:
+    return name.partition(":")[0]
+
+
+def as_tag(quantization: str) -> str:
+    """Write a quantization as tags do, with its first letters small: `q4_K_M`, `iq4_XS`, `f16`."""
+    first, underscore, rest = quantization.partition("_")
+    return first.lower() + underscore + rest

@@ -1,0 +1,168 @@
+"""Every environment variable and folder that localmix reads, in one place.
+
+    LOCALMIX_HOME       models, settings, history       default: the platform's user data folder
+    LOCALMIX_CACHE      compiled kernels                default: the platform's user cache folder
+    LOCALMIX_THREADS    worker threads                  default: physical cores this process may use
+    LOCALMIX_ISA        a lower kernel tier than the machine has, for tests and comparisons
+    HF_ENDPOINT         the Hub or a mirror of it       default: https://huggingface.co
+    HF_TOKEN            opens gated and private repositories
+    HF_HUB_OFFLINE      1: never ask the network
+
+Everything is read when it is asked for, from a mapping that a test can pass: nothing is remembered,
+and an empty variable counts as unset. `HTTPS_PROXY`, `SSL_CERT_FILE` and `NO_COLOR` are honoured by
+the libraries that use them.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from localmix.errors import LocalmixError
+
+ISA_TIERS = ("generic", "avx2", "avxvnni", "avx512", "amx", "neon")
+"""The values of LOCALMIX_ISA; `generic` runs on every machine."""
+
+MAX_THREADS = 1024
+"""More than any machine we know has; a larger LOCALMIX_THREADS is a slip of the finger."""
+
+_CPU_FOLDER = Path("/sys/devices/system/cpu")
+_PERFORMANCE_CORES = Path("/sys/devices/cpu_core/cpus")
+
+
+def home(environ: Mapping[str, str] | None = None) -> Path:
+    """Give the folder of models, settings and history; it may not exist yet."""
+    chosen = _text("LOCALMIX_HOME", environ)
+    if chosen:
+        return _folder(chosen)
+    from platformdirs import user_data_path
+
+    return user_data_path("localmix", appauthor=False)
+
+
+def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Give the folder of compiled kernels; it may not exist yet and may be deleted at any time."""
+    chosen = _text("LOCALMIX_CACHE", environ)
+    if chosen:
+        return _folder(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("localmix", appauthor=False)
+
+
+def n_threads(environ: Mapping[str, str] | None = None) -> int:
+    """Give the number of worker threads.
+
+    Raises:
+        LocalmixError: LOCALMIX_THREADS is not a whole number from 1 to MAX_THREADS.
+    """
+    chosen = _text("LOCALMIX_THREADS", environ)
+    if not chosen:
+        return n_physical_cores()
+    # isdecimal alone would let other scripts' digits through, which nobody means.
+    if not (chosen.isascii() and chosen.isdecimal() and 1 <= int(chosen[:9]) <= MAX_THREADS):
+        raise LocalmixError(
+            f"LOCALMIX_THREADS is {chosen!r}, not a whole number from 1 to {MAX_THREADS}",
+            f"export LOCALMIX_THREADS={n_physical_cores()}",
+        )
+    return int(chosen)
+
+
+def isa(environ: Mapping[str, str] | None = None) -> str | None:
+    """Give the kernel tier asked for, or None for the best one the machine has.
+
+    Raises:
+        LocalmixError: LOCALMIX_ISA is none of ISA_TIERS.
+    """
+    chosen = _text("LOCALMIX_ISA", environ).lower()
+    if not chosen:
+        return None
+    if chosen not in ISA_TIERS:
+        raise LocalmixError(
+            f"LOCALMIX_ISA is {chosen!r}, which is none of {', '.join(ISA_TIERS)}",
+            "export LOCALMIX_ISA=generic, or unset LOCALMIX_ISA for the best tier of this machine",
+        )
+    return chosen
+
+
+def hub_endpoint(environ: Mapping[str, str] | None = None) -> str:
+    """Give the address of the Hub, without a trailing slash.
+
+    Raises:
+        LocalmixError: HF_ENDPOINT is no http or https address.
+    """
+    chosen = _text("HF_ENDPOINT", environ) or "https://huggingface.co"
+    if not re.fullmatch(r"https?://[\w.-]+(:\d{1,5})?(/[\w./-]*)?", chosen, re.ASCII):
+        raise LocalmixError(
+            f"HF_ENDPOINT is {chosen!r}, which is no address of a Hub",
+            "export HF_ENDPOINT=https://huggingface.co, or unset it",
+        )
+    return chosen.rstrip("/")
+
+
+def hub_token(environ: Mapping[str, str] | None = None) -> str | None:
+    """Give the Hub token of the environment; None leaves it to a saved login.
+
+    Raises:
+        LocalmixError: HF_TOKEN holds what no token holds; the message does not repeat it.
+    """
+    chosen = _text("HF_TOKEN", environ)
+    if not re.fullmatch(r"[!-~]*", chosen):
+        raise LocalmixError(
+            "HF_TOKEN holds a space, a line break or a letter that no token has",
+            "copy the token again, without anything around it",
+        )
+    return chosen or None
+
+
+def hub_offline(environ: Mapping[str, str] | None = None) -> bool:
+    """Say whether the network is not to be asked."""
+    return _text("HF_HUB_OFFLINE", environ).upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def n_physical_cores() -> int:
+    """Count the cores worth a thread each: physical, and the fast ones where there are two kinds.
+
+    Two threads on one core share its arithmetic units and gain nothing in a matrix product, and a
+    slow core keeps the fast ones waiting at every barrier. Linux tells both in /sys; elsewhere
+    every logical CPU counts.
+    """
+    allowed = _allowed_cpus()
+    fast = allowed & _cpu_list(_PERFORMANCE_CORES) or allowed
+    cores = {_siblings(cpu) for cpu in fast}
+    return max(1, len(cores))
+
+
+def _allowed_cpus() -> set[int]:
+    """Give the CPUs this process may run on: a container or `taskset` may lend it only some."""
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def _siblings(cpu: int) -> frozenset[int]:
+    """Give the logical CPUs on the core of `cpu`; itself alone when the system does not tell."""
+    return frozenset(_cpu_list(_CPU_FOLDER / f"cpu{cpu}/topology/thread_siblings_list") or {cpu})
+
+
+def _cpu_list(path: Path) -> set[int]:
+    """Read a kernel list such as `0-3,8` as {0, 1, 2, 3, 8}; a missing or odd file is empty."""
+    cpus: set[int] = set()
+    try:
+        for part in path.read_text(encoding="ascii").strip().split(","):
+            first, _, last = part.partition("-")
+            cpus.update(range(int(first), int(last or first) + 1))
+    except (OSError, ValueError):
+        return set()
+    return cpus
+
+
+def _folder(text: str) -> Path:
+    """Make a folder of a variable's text; `~` is the user's home."""
+    # Unlike Path.expanduser this one leaves the ~ of an unknown user alone instead of raising.
+    return Path(os.path.expanduser(text))  # noqa: PTH111
+
+
+def _text(name: str, environ: Mapping[str, str] | None) -> str:
+    """Read one variable, stripped; empty when it is unset."""
+    return (os.environ if environ is None else environ).get(name, "").strip()

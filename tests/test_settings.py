@@ -1,0 +1,133 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from localmix import settings
+from localmix.errors import LocalmixError
+
+
+def test_home_and_cache_are_where_the_variables_say():
+    environ = {"LOCALMIX_HOME": "/somewhere/home", "LOCALMIX_CACHE": "/somewhere/cache"}
+    assert settings.home(environ) == Path("/somewhere/home")
+    assert settings.cache_folder(environ) == Path("/somewhere/cache")
+
+
+def test_home_and_cache_default_to_two_folders_of_the_platform_named_localmix():
+    home, cache = settings.home({}), settings.cache_folder({})
+    assert home.name == cache.name == "localmix"
+    assert home.is_absolute()
+    assert home != cache
+
+
+def test_an_empty_variable_counts_as_unset():
+    assert settings.home({"LOCALMIX_HOME": "  "}) == settings.home({})
+    assert settings.n_threads({"LOCALMIX_THREADS": ""}) == settings.n_threads({})
+
+
+def test_a_tilde_is_the_users_home_and_an_unknown_users_tilde_does_not_raise():
+    assert settings.home({"LOCALMIX_HOME": "~/models"}) == Path.home() / "models"
+    assert settings.home({"LOCALMIX_HOME": "~nobody-of-that-name/x"}).name == "x"
+
+
+def test_settings_are_read_when_they_are_asked_for(monkeypatch):
+    monkeypatch.setenv("LOCALMIX_HOME", "/first")
+    assert settings.home() == Path("/first")
+    monkeypatch.setenv("LOCALMIX_HOME", "/second")
+    assert settings.home() == Path("/second")
+
+
+def test_threads_are_what_the_variable_says():
+    assert settings.n_threads({"LOCALMIX_THREADS": " 3 "}) == 3
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["0", "-1", "two", "1.5", "1e3", "99999", "9" * 5000, "²", "٣", "3 4"]
+)
+def test_a_senseless_number_of_threads_is_an_error_with_a_hint(nonsense):
+    with pytest.raises(LocalmixError, match="LOCALMIX_THREADS") as caught:
+        settings.n_threads({"LOCALMIX_THREADS": nonsense})
+    assert "LOCALMIX_THREADS=" in caught.value.hint
+
+
+def test_threads_default_to_no_more_than_the_cpus_there_are():
+    assert 1 <= settings.n_threads({}) <= (os.cpu_count() or 1)
+
+
+def fake_machine(monkeypatch, tmp_path, allowed, siblings, fast=None):
+    """Describe a machine as Linux does: which logical CPUs share a core, and which are fast."""
+    for cpu, together in siblings.items():
+        folder = tmp_path / f"cpu{cpu}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(together + "\n")
+    if fast is not None:
+        (tmp_path / "fast").write_text(fast + "\n")
+    monkeypatch.setattr(settings, "_CPU_FOLDER", tmp_path)
+    monkeypatch.setattr(settings, "_PERFORMANCE_CORES", tmp_path / "fast")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(allowed), raising=False)
+
+
+def test_two_threads_of_one_core_count_once(monkeypatch, tmp_path):
+    siblings = {0: "0,4", 1: "1,5", 2: "2,6", 3: "3,7", 4: "0,4", 5: "1,5", 6: "2,6", 7: "3,7"}
+    fake_machine(monkeypatch, tmp_path, range(8), siblings)
+    assert settings.n_threads({}) == 4
+
+
+def test_only_cpus_that_this_process_may_use_count(monkeypatch, tmp_path):
+    fake_machine(monkeypatch, tmp_path, {0, 1}, {cpu: str(cpu) for cpu in range(8)})
+    assert settings.n_threads({}) == 2
+
+
+def test_slow_cores_do_not_count_beside_fast_ones(monkeypatch, tmp_path):
+    siblings = {0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3", 4: "4", 5: "5", 6: "6", 7: "7"}
+    fake_machine(monkeypatch, tmp_path, range(8), siblings, fast="0-3")
+    assert settings.n_threads({}) == 2
+
+
+def test_a_system_that_tells_nothing_has_one_core_for_each_cpu(monkeypatch, tmp_path):
+    fake_machine(monkeypatch, tmp_path, range(6), {})
+    assert settings.n_threads({}) == 6
+
+
+def test_every_tier_of_the_contract_is_known_in_any_case():
+    for tier in ("generic", "avx2", "avxvnni", "avx512", "amx", "neon"):
+        assert settings.isa({"LOCALMIX_ISA": tier.upper()}) == tier
+
+
+def test_no_tier_asked_for_is_none():
+    assert settings.isa({}) is None
+
+
+def test_an_unknown_tier_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(LocalmixError, match="generic, avx2, avxvnni, avx512, amx, neon"):
+        settings.isa({"LOCALMIX_ISA": "sse2"})
+
+
+def test_the_hub_is_the_public_one_unless_a_mirror_is_named():
+    assert settings.hub_endpoint({}) == "https://huggingface.co"
+    assert (
+        settings.hub_endpoint({"HF_ENDPOINT": "http://127.0.0.1:8080/"}) == "http://127.0.0.1:8080"
+    )
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["hf-mirror.com", "ftp://x", "http://", "http://a b", "http://[x"]
+)
+def test_an_endpoint_that_is_no_address_is_an_error(nonsense):
+    with pytest.raises(LocalmixError, match="HF_ENDPOINT"):
+        settings.hub_endpoint({"HF_ENDPOINT": nonsense})
+
+
+def test_the_token_is_stripped_and_an_odd_one_is_refused_without_being_shown():
+    assert settings.hub_token({}) is None
+    assert settings.hub_token({"HF_TOKEN": " hf_abc\n"}) == "hf_abc"
+    with pytest.raises(LocalmixError, match="HF_TOKEN") as caught:
+        settings.hub_token({"HF_TOKEN": "hf_secret\nX-Header: 1"})
+    assert "secret" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "offline"), [("1", True), ("true", True), ("YES", True), ("0", False), ("", False)]
+)
+def test_offline_is_what_the_hubs_own_variable_says(text, offline):
+    assert settings.hub_offline({"HF_HUB_OFFLINE": text}) is offline
