@@ -1,4 +1,4 @@
-"""A damaged model file ends in a typed error with a hint, or in a model that answers: never else."""
+"""A damaged file ends in a typed error with a hint, or in a model that answers: nothing else."""
 
 import warnings
 
@@ -17,18 +17,19 @@ PROMPT = [1, 270, 265]
 
 def load_and_answer(path):
     """Use a file as far as it goes; only our own errors may come out, each with a next step."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            with localmix.load(path) as model:
-                model.complete(PROMPT, max_tokens=3, temperature=0)
-                model.complete("the fox", max_tokens=2, seed=1)
-                model.chat([{"role": "user", "content": "the fox"}], max_tokens=1).complete()
-        except LocalmixError as error:
-            assert error.message
-            assert error.hint
-            return error
-    return None
+    try:
+        with warnings.catch_warnings(), localmix.load(path) as model:
+            warnings.simplefilter("error")
+            model.complete(PROMPT, max_tokens=3, temperature=0)
+            model.complete("the fox", max_tokens=2, seed=1)
+            model.chat([{"role": "user", "content": "the fox"}], max_tokens=1).complete()
+    except LocalmixError as caught:
+        error = caught
+    else:
+        return None
+    assert error.message
+    assert error.hint
+    return error
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,77 @@
+"""The command line in this process: arguments in, exit code and both streams out."""
+
+import io
+from dataclasses import dataclass
+
+import pytest
+from fake_model import FakeModel
+
+
+class Terminal(io.StringIO):
+    """A stream with a person at its other end."""
+
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def plain_terminal(monkeypatch):
+    """A terminal that knows colours, whatever the person who runs the tests has set."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """The fake model, in place of whatever `localmix.load` would load."""
+    import localmix
+
+    fake = FakeModel()
+    monkeypatch.setattr(localmix, "load", fake.load)
+    return fake
+
+
+@pytest.fixture
+def cli(monkeypatch):
+    """Run `localmix` with arguments; `terminals` names the streams that are terminals."""
+
+    def run(*arguments, stdin=b"", terminals=()):
+        from localmix.cli.app import main
+
+        text = stdin.decode() if isinstance(stdin, bytes) else stdin
+        streams = {
+            "stdin": Terminal(text) if "stdin" in terminals else piped(text),
+            "stdout": Terminal() if "stdout" in terminals else io.StringIO(),
+            "stderr": Terminal() if "stderr" in terminals else io.StringIO(),
+        }
+        for name, stream in streams.items():
+            monkeypatch.setattr(f"sys.{name}", stream)
+        code = main(arguments)
+        return Result(code, streams["stdout"].getvalue(), streams["stderr"].getvalue())
+
+    return run
+
+
+def piped(text):
+    """A pipe that holds some text."""
+    return io.TextIOWrapper(io.BytesIO(text.encode()), encoding="ascii")
+
+
+@pytest.fixture
+def quick_machine(monkeypatch):
+    """A machine whose limits are known, so that nothing is measured but the model."""
+    from localmix.bench import limits
+
+    machine = limits.Machine("A CPU", 2, 32 * 2**20, 40.0)
+    monkeypatch.setattr(limits, "measure_machine", lambda n_threads=None: machine)

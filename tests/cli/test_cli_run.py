@@ -1,0 +1,303 @@
+"""`localmix run`: answers on stdout, everything else on stderr."""
+
+import io
+
+import pytest
+from fake_model import as_json
+
+from localmix.cli.answer import Answering
+from localmix.cli.options import RunOptions
+from localmix.cli.run import read_prompt
+from localmix.cli.show import Streams
+from localmix.errors import ContextFull, NotPulled, UnsupportedModel
+
+
+def test_the_answer_and_a_newline_are_all_of_stdout(cli, model):
+    result = cli("run", "m", "hi")
+    assert (result.code, result.out, result.err) == (0, "Hello, world.\n", "")
+    assert model.prompts == ["<user>hi"]
+    assert model.closed
+
+
+def test_an_answer_that_ends_its_line_gets_no_second_newline(cli, model):
+    model.reply = ("done\n",)
+    assert cli("run", "m", "hi").out == "done\n"
+
+
+def test_an_empty_answer_is_an_empty_line(cli, model):
+    model.reply = ()
+    assert cli("run", "m", "hi").out == "\n"
+
+
+def test_spaces_before_an_answer_are_left_away_but_not_before_raw_text(cli, model):
+    model.reply = (" ", " Once", " upon")
+    assert cli("run", "m", "hi").out == "Once upon\n"
+    assert cli("run", "m", "hi", "--raw").out == "  Once upon\n"
+    assert as_json(cli("run", "m", "hi", "--json").out)["text"] == "  Once upon"
+
+
+def test_every_piece_is_flushed_as_it_comes(model):
+    seen = []
+
+    class Pipe(io.StringIO):
+        def flush(self):
+            seen.append(self.getvalue())
+
+    streams = Streams(io.StringIO(), Pipe(), io.StringIO())
+    messages = [{"role": "user", "content": "hi"}]
+    Answering(model, messages, RunOptions("m"), streams).stream()
+    assert seen[:4] == ["Hello", "Hello,", "Hello, world", "Hello, world."]
+
+
+def test_the_system_message_comes_first(cli, model):
+    cli("run", "m", "hi", "--system", "be terse")
+    assert model.prompts == ["<system>be terse<user>hi"]
+
+
+def test_safe_prompt_reaches_the_chat_format(cli, model):
+    cli("run", "m", "hi", "--safe-prompt")
+    assert model.prompts == ["(be safe)<user>hi"]
+
+
+def test_raw_leaves_the_chat_format_away(cli, model):
+    cli("run", "m", "def f(", "--raw")
+    assert model.prompts == ["^def f("]
+
+
+def test_sampling_defaults_are_those_of_the_interface(cli, model):
+    cli("run", "m", "hi")
+    (options,) = model.options
+    del options["on_prefill"]
+    assert options == {
+        "max_tokens": None,
+        "temperature": 0.8,
+        "top_k": 40,
+        "top_p": 0.9,
+        "min_p": 0.0,
+        "repeat_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "seed": None,
+        "stop": (),
+        "on_overflow": "error",
+    }
+
+
+def test_every_sampling_option_reaches_the_engine(cli, model):
+    cli(
+        "run", "m", "hi", "--temperature", "0", "--top-k", "5", "--top-p", "0.5", "--min-p", "0.1",
+        "--repeat-penalty", "1.1", "--presence-penalty", "0.2", "--frequency-penalty", "0.3",
+        "--seed", "7", "--stop", "a", "--stop", "b", "-n", "3", "--on-overflow", "shift",
+    )  # fmt: skip
+    (options,) = model.options
+    del options["on_prefill"]
+    assert options == {
+        "max_tokens": 3,
+        "temperature": 0.0,
+        "top_k": 5,
+        "top_p": 0.5,
+        "min_p": 0.1,
+        "repeat_penalty": 1.1,
+        "presence_penalty": 0.2,
+        "frequency_penalty": 0.3,
+        "seed": 7,
+        "stop": ("a", "b"),
+        "on_overflow": "shift",
+    }
+
+
+def test_load_is_told_only_what_was_said(cli, model):
+    cli("run", "m", "hi")
+    cli(
+        "run", "m", "hi", "--ctx", "512", "--threads", "2", "--kv", "q8_0", "--weights",
+        "resident", "--sliding-window", "64", "--experts", "3", "--executor", "reference",
+    )  # fmt: skip
+    assert model.loads == [
+        ("m", {}),
+        (
+            "m",
+            {
+                "n_ctx": 512,
+                "n_threads": 2,
+                "kv": "q8_0",
+                "weights": "resident",
+                "sliding_window": 64,
+                "n_experts_used": 3,
+                "executor": "reference",
+            },
+        ),
+    ]
+
+
+def test_the_window_can_be_a_word(cli, model):
+    cli("run", "m", "hi", "--sliding-window", "off")
+    assert model.loads == [("m", {"sliding_window": "off"})]
+
+
+@pytest.mark.parametrize(
+    ("typed", "piped", "prompt"),
+    [
+        ("explain", b"some code\n", "explain\n\nsome code"),
+        (None, b"only piped\n", "only piped"),
+        ("only typed", b"", "only typed"),
+        ("typed", b" \n", "typed"),
+        (None, "größer 🦊\r\n".encode(), "größer 🦊"),
+        (None, b"not \xff utf-8", "not � utf-8"),
+        (None, b"two\nlines\n\n", "two\nlines\n"),
+        ("surrogate \udcff", b"", "surrogate �"),
+    ],
+)
+def test_prompt_and_piped_text_are_joined_by_an_empty_line(typed, piped, prompt):
+    # The locale of the pipe is ASCII: what is piped is UTF-8 all the same.
+    assert read_prompt(typed, io.TextIOWrapper(io.BytesIO(piped), "ascii")) == prompt
+
+
+def test_json_is_one_object_with_exactly_the_keys_of_the_interface(cli, model):
+    result = cli("run", "m", "hi", "--json", "-n", "3")
+    assert as_json(result.out) == {
+        "text": "Hello, world",
+        "tokens": [100, 101, 102],
+        "finish_reason": "length",
+        "stats": {
+            "prompt_tokens": 8,
+            "generated_tokens": 3,
+            "load_s": 0.25,
+            "ttft_s": 0.125,
+            "prefill_tok_s": 80.0,
+            "decode_tok_s": 16.0,
+            "peak_rss_bytes": 123_000_000,
+        },
+    }
+    assert result.err == ""
+
+
+def test_json_has_no_number_that_json_lacks(cli, model, monkeypatch):
+    from localmix.cli import answer
+
+    monkeypatch.setattr(answer, "stats_record", lambda stats: {"decode_tok_s": float("nan")})
+    monkeypatch.setattr("localmix.cli.run.stats_record", answer.stats_record)
+    assert as_json(cli("run", "m", "hi", "--json").out)["stats"] == {"decode_tok_s": None}
+
+
+def test_json_without_a_prompt_is_wrong_usage_at_a_terminal(cli, model):
+    result = cli("run", "m", "--json", terminals=("stdin", "stderr"))
+    assert result.code == 2
+    assert "--json needs a PROMPT" in result.err
+
+
+def test_verbose_is_one_line_on_stderr(cli, model):
+    result = cli("run", "m", "hi", "--verbose")
+    assert result.out == "Hello, world.\n"
+    assert result.err == (
+        "prompt 8 tokens at 80.0 tok/s · answer 4 tokens at 16.0 tok/s · first token 125 ms"
+        " · load 250 ms · peak memory 123 MB\n"
+    )
+
+
+def test_show_prompt_shows_control_tokens_on_stderr(cli, model):
+    result = cli("run", "m", "hi", "--show-prompt")
+    assert result.out == "Hello, world.\n"
+    assert result.err == "the prompt, 8 tokens:\n<user>hi\n"
+
+
+def test_an_answer_cut_by_the_context_says_so(cli, model):
+    model.context_is_full = True
+    result = cli("run", "m", "hi")
+    assert result.out == "Hello, world.\n"
+    assert result.err == (
+        "note: the answer stops here: the context of 64 tokens is full (--ctx N gives more)\n"
+    )
+
+
+def test_an_answer_cut_by_max_tokens_was_asked_for(cli, model):
+    assert cli("run", "m", "hi", "-n", "2").err == ""
+
+
+def test_a_pipe_gets_the_text_as_it_is_and_a_terminal_cannot_be_steered(cli, model):
+    model.reply = ("a\x1b[31mb\t", "\r\x07c\n")
+    assert cli("run", "m", "hi").out == "a\x1b[31mb\t\r\x07c\n"
+    on_terminal = cli("run", "m", "hi", terminals=("stdout",))
+    assert on_terminal.out == "a[31mb\tc\n"
+
+
+def test_an_error_of_the_engine_is_two_lines(cli, model):
+    model.fail = ContextFull("the prompt has 99 tokens, the context holds 64", "--ctx 1024")
+    for arguments in (("run", "m", "hi"), ("run", "m", "hi", "--json")):
+        result = cli(*arguments)
+        assert (result.code, result.out) == (1, "")
+        assert result.err == (
+            "error: the prompt has 99 tokens, the context holds 64\ntry: --ctx 1024\n"
+        )
+
+
+def test_ctrl_c_keeps_what_was_written_and_ends_the_line(cli, model):
+    model.interrupt_after = 2
+    result = cli("run", "m", "hi")
+    assert (result.code, result.out, result.err) == (130, "Hello,\n", "")
+    assert model.closed
+
+
+def test_a_missing_model_is_an_error_without_a_person(cli, monkeypatch):
+    import localmix
+
+    def load(name, **options):
+        raise NotPulled(f"{name} is not on this machine yet", f"localmix pull {name}")
+
+    monkeypatch.setattr(localmix, "load", load)
+    for terminals in ((), ("stdin",), ("stderr",)):
+        result = cli("run", "mistral", "hi", terminals=terminals)
+        assert result.code == 1
+        assert "try:" in result.err
+        assert "localmix pull mistral" in result.err
+
+
+def test_a_missing_model_is_pulled_when_a_person_is_there(cli, model, monkeypatch):
+    import localmix
+    from localmix.cli import models
+
+    pulled = []
+
+    def load(name, **options):
+        if not pulled:
+            raise NotPulled("not here", "localmix pull m")
+        return model.load(name, **options)
+
+    monkeypatch.setattr(localmix, "load", load)
+    monkeypatch.setattr(models, "download", lambda name, streams: pulled.append(name))
+    result = cli("run", "m", "hi", terminals=("stdin", "stderr"))
+    assert (result.code, result.out) == (0, "Hello, world.\n")
+    assert pulled == ["m"]
+
+
+def test_native_without_native_kernels_is_an_error_and_no_fall_back(cli, monkeypatch):
+    import localmix
+
+    def load(name, *, executor):
+        raise UnsupportedModel(f"no {executor} executor", "--executor reference")
+
+    monkeypatch.setattr(localmix, "load", load)
+    result = cli("run", "m", "hi", "--executor", "native")
+    assert (result.code, result.out) == (1, "")
+    assert result.err == "error: no native executor\ntry: --executor reference\n"
+
+
+def test_a_long_prompt_shows_its_progress_on_a_terminal_and_takes_it_away(cli, model, monkeypatch):
+    from functools import partial
+
+    from localmix.cli import answer, show
+
+    monkeypatch.setattr(answer, "StatusLine", partial(show.StatusLine, delay_s=0.0))
+    text = "reading the prompt: 8 of 8 tokens"
+    result = cli("run", "m", "hi", terminals=("stderr",))
+    assert result.err == f"\r{text}\r{' ' * len(text)}\r"
+    assert result.out == "Hello, world.\n"
+    assert cli("run", "m", "hi").err == ""
+
+
+def test_colours_stay_on_terminals_and_follow_no_color(cli, model, monkeypatch):
+    assert "\x1b[" in cli("run", "m", "hi", "--verbose", terminals=("stderr",)).err
+    assert "\x1b[" not in cli("run", "m", "hi", "--verbose").err
+    model.fail = ContextFull("full", "more")
+    assert "\x1b[1;31merror:" in cli("run", "m", "hi", terminals=("stderr",)).err
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "31m" not in cli("run", "m", "hi", terminals=("stderr",)).err
