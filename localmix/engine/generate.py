@@ -62,6 +62,9 @@ class Request:
         on_overflow: when the context is full: "error" refuses a long prompt and ends a long
             answer, "truncate" drops the start of a long prompt, "shift" also drops the older half
             when the answer fills the context.
+        sampling: how tokens are drawn.
+        is_answer: the text begins anew, as an answer does, instead of continuing the prompt's: the
+            space that SentencePiece implies before a text is dropped.
     """
 
     prompt: list[int]
@@ -70,6 +73,7 @@ class Request:
     seed: int | None = None
     on_overflow: Overflow = "error"
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    is_answer: bool = False
 
     def __post_init__(self) -> None:
         if not self.prompt:
@@ -131,7 +135,7 @@ class Generation(Iterator[Piece]):
     def _run(self) -> Generator[Piece, None, None]:
         request, tokenizer = self._request, self._tokenizer
         coin = random.Random(request.seed).random
-        stream = TextStream(tokenizer, after=request.prompt)
+        stream = TextStream(tokenizer, after=() if request.is_answer else request.prompt)
         stops = StopStrings(request.stop)
         clock = _Clock(self.stats)
         logits = self._prefill(clock)

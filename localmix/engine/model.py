@@ -108,7 +108,9 @@ class Model:
             UnsupportedModel: the model has no experts.
         """
         if not self.config.n_experts:
-            raise UnsupportedModel("a dense model has no experts to route to", "try: mixtral, tiny")
+            raise UnsupportedModel(
+                "a dense model has no experts to route to", "mixtral and tiny have experts"
+            )
         _, routes = self._run_whole(ids)
         return routes
 
@@ -128,6 +130,7 @@ class Model:
         logit_bias: Mapping[int, float] | None = None,
         on_overflow: Overflow = "error",
         on_prefill: OnPrefill | None = None,
+        is_answer: bool = False,
     ) -> Generation:
         """Continue a prompt.
 
@@ -143,6 +146,7 @@ class Model:
             logit_bias: token id -> what is added to its logit.
             on_overflow: what happens when the context is full, see `Request`.
             on_prefill: called with (tokens done, tokens in all) while the prompt is read.
+            is_answer: the text begins anew instead of continuing the prompt, see `Request`.
 
         Returns:
             An iterator of `Piece`, which also has the text, the finish reason and the statistics.
@@ -162,7 +166,7 @@ class Model:
             logit_bias=dict(logit_bias or {}),
         )
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
-        request = Request(ids, max_tokens, stops, seed, on_overflow, sampling)
+        request = Request(ids, max_tokens, stops, seed, on_overflow, sampling, is_answer)
         return Generation(
             request, self._new_sequence(), self.tokenizer, load_s=self.load_s, on_prefill=on_prefill
         )
@@ -175,7 +179,8 @@ class Model:
         **options: Any,
     ) -> Generation:
         """Answer messages: `generate` on the prompt of `render_chat`, with the same options."""
-        return self.generate(self.render_chat(messages, tools, safe_prompt), **options)
+        prompt = self.render_chat(messages, tools, safe_prompt)
+        return self.generate(prompt, is_answer=True, **options)
 
     def complete(self, prompt: str | Sequence[int], **options: Any) -> Completion:
         """Continue a prompt and return the whole answer; options as in `generate`."""
@@ -183,9 +188,13 @@ class Model:
 
     def prompt_text(self, ids: Sequence[int]) -> str:
         """Return a prompt as text with its control tokens visible, to look at."""
-        return "".join(
-            self.tokenizer.piece_bytes(token).decode("utf-8", "replace") for token in ids
-        )
+        control = self.tokenizer.is_control
+        return b"".join(
+            self.tokenizer.vocabulary.pieces[token].encode()
+            if control(token)
+            else self.tokenizer.piece_bytes(token)
+            for token in ids
+        ).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Let go of the mapped file."""

@@ -28,7 +28,7 @@ class TokenSequence:
         return self._cache.n_ctx - len(self.ids)
 
     def feed(self, ids: Sequence[int], on_prefill: OnPrefill | None = None) -> NDArray[np.float32]:
-        """Append ids in chunks that the ring allows.
+        """Append ids, at least one, in chunks that the ring allows.
 
         Returns:
             (V,) float32: logits after the last id.
@@ -36,14 +36,15 @@ class TokenSequence:
         Modifies: ids, the cache.
         """
         n_chunk = self._cache.n_chunk
+        last = np.empty(0, np.float32)
         for start in range(0, len(ids), n_chunk):
             chunk = ids[start : start + n_chunk]
             batch = Batch.of(chunk, len(self.ids), wanted=[len(chunk) - 1])
-            logits = self._executor.run(batch, self._cache)  # (1, V)
+            last = self._executor.run(batch, self._cache)[0]  # (V,)
             self.ids.extend(chunk)
             if on_prefill:
                 on_prefill(start + len(chunk), len(ids))
-        return logits[0]
+        return last
 
     def restart(self) -> None:
         """Forget everything.

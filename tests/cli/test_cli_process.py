@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from localmix.registry.store import embedded_model
-
 ROOT = Path(__file__).parents[2]
 ENTRY = "import sys; from localmix.cli.app import main; sys.exit(main())"
-TINY = pytest.mark.skipif(embedded_model() is None, reason="built without the embedded model")
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 
 
@@ -66,7 +63,6 @@ def test_errors_are_on_stderr_with_their_codes():
         assert b"Traceback" not in result.stderr
 
 
-@TINY
 def test_tiny_answers_on_stdout_and_stderr_stays_empty():
     result = localmix("run", "tiny", "Tell me a story", "-n", "5", "--seed", "1")
     assert (result.returncode, result.stderr) == (0, b"")
@@ -74,7 +70,6 @@ def test_tiny_answers_on_stdout_and_stderr_stays_empty():
     assert result.stdout.endswith(b"\n")
 
 
-@TINY
 def test_same_seed_same_text_and_greedy_needs_no_seed(cli):
     def text(*options):
         return cli("run", "tiny", "Hello", "-n", "8", *options).out
@@ -83,7 +78,6 @@ def test_same_seed_same_text_and_greedy_needs_no_seed(cli):
     assert text("--temperature", "0") == text("--temperature", "0")
 
 
-@TINY
 def test_json_of_tiny_reads_back_and_piped_text_is_the_prompt():
     result = localmix("run", "tiny", "--json", "-n", "4", "--temperature", "0", input=b"Hello\n")
     record = json.loads(result.stdout)
@@ -94,7 +88,6 @@ def test_json_of_tiny_reads_back_and_piped_text_is_the_prompt():
     assert record["stats"]["peak_rss_bytes"] > 10**7
 
 
-@TINY
 def test_raw_and_chat_are_different_prompts(cli):
     def prompt(*options):
         return cli("run", "tiny", "Hello", "-n", "1", "--show-prompt", *options).err
@@ -103,7 +96,6 @@ def test_raw_and_chat_are_different_prompts(cli):
     assert "[INST]" not in prompt("--raw")
 
 
-@TINY
 def test_what_a_person_types_is_never_a_control_token(cli):
     def n_prompt(text):
         result = cli("run", "tiny", text, "-n", "1", "--json", "--temperature", "0")
@@ -112,7 +104,6 @@ def test_what_a_person_types_is_never_a_control_token(cli):
     assert n_prompt("</s>") > n_prompt("x") + 1
 
 
-@TINY
 def test_what_the_engine_refuses_is_two_lines_before_any_text(cli):
     for options in (("--ctx", "4"), ("--experts", "99"), ("--executor", "native")):
         result = cli("run", "tiny", "Tell me a story about a fox", *options)
@@ -122,7 +113,6 @@ def test_what_the_engine_refuses_is_two_lines_before_any_text(cli):
         assert "internal" not in result.err
 
 
-@TINY
 def test_a_chat_with_tiny(cli):
     typed = b"Hello\n\n/help\nAnd you?\n/bye\n"
     options = ("--seed", "1", "-n", "4", "--show-prompt")
@@ -133,7 +123,6 @@ def test_a_chat_with_tiny(cli):
     assert result.err.count("[INST]") == 1 + 2
 
 
-@TINY
 @pytest.mark.parametrize("output", ["md", "csv", "json", "jsonl"])
 def test_bench_of_tiny_speaks_llama_benchs_formats(cli, output, quick_machine):
     result = cli("bench", "-p", "4", "-n", "2", "-r", "2", "-o", output)
@@ -143,7 +132,6 @@ def test_bench_of_tiny_speaks_llama_benchs_formats(cli, output, quick_machine):
     assert result.out.count("\n") == {"md": 4, "csv": 3, "json": 1, "jsonl": 2}[output]
 
 
-@TINY
 @POSIX
 def test_a_reader_who_leaves_ends_the_run_quietly():
     result = shell('localmix run tiny "Tell me a story" -n 40 | head -c 1; echo "${PIPESTATUS[0]}"')
@@ -151,7 +139,6 @@ def test_a_reader_who_leaves_ends_the_run_quietly():
     assert result.stderr == b""
 
 
-@TINY
 @POSIX
 def test_closed_streams_and_a_full_disk_show_no_traceback():
     assert shell("localmix run tiny hi -n 2 >&-").stderr == b""
@@ -165,7 +152,6 @@ def test_closed_streams_and_a_full_disk_show_no_traceback():
         assert b"Exception ignored" not in result.stderr
 
 
-@TINY
 @POSIX
 def test_ctrl_c_while_it_answers_is_code_130():
     command = [sys.executable, "-c", ENTRY, "run", "tiny", "Tell me a story", "--raw"]
@@ -184,7 +170,6 @@ def test_ctrl_c_while_it_answers_is_code_130():
     assert (first + rest).endswith(b"\n")
 
 
-@TINY
 @POSIX
 def test_a_foreign_locale_changes_nothing():
     environ = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -193,7 +178,6 @@ def test_a_foreign_locale_changes_nothing():
     assert b"Traceback" not in result.stderr
 
 
-@TINY
 def test_show_and_list_know_tiny():
     record = json.loads(localmix("show", "tiny", "--json").stdout)
     assert record["name"] == "tiny"

@@ -29,11 +29,10 @@ def test_an_empty_answer_is_an_empty_line(cli, model):
     assert cli("run", "m", "hi").out == "\n"
 
 
-def test_spaces_before_an_answer_are_left_away_but_not_before_raw_text(cli, model):
-    model.reply = (" ", " Once", " upon")
-    assert cli("run", "m", "hi").out == "Once upon\n"
-    assert cli("run", "m", "hi", "--raw").out == "  Once upon\n"
-    assert as_json(cli("run", "m", "hi", "--json").out)["text"] == "  Once upon"
+def test_an_answer_begins_a_text_and_raw_text_goes_on_with_the_prompt(cli, model):
+    cli("run", "m", "hi")
+    cli("run", "m", "hi", "--raw")
+    assert [options["is_answer"] for options in model.options] == [True, False]
 
 
 def test_every_piece_is_flushed_as_it_comes(model):
@@ -80,6 +79,7 @@ def test_sampling_defaults_are_those_of_the_interface(cli, model):
         "seed": None,
         "stop": (),
         "on_overflow": "error",
+        "is_answer": True,
     }
 
 
@@ -103,6 +103,7 @@ def test_every_sampling_option_reaches_the_engine(cli, model):
         "seed": 7,
         "stop": ("a", "b"),
         "on_overflow": "shift",
+        "is_answer": True,
     }
 
 

@@ -60,6 +60,24 @@ def test_text_is_the_detokenized_tokens(model):
     assert len(text) > 10
 
 
+def test_an_answer_begins_without_the_implied_space_and_a_continuation_with_it(model):
+    forced = iter([262, 262])  # "▁dog"
+
+    class Scripted:
+        def run(self, batch, cache, routes=None):
+            cache.admit(batch)
+            logits = np.zeros((len(batch.wanted), model.config.vocab_size), np.float32)
+            logits[:, next(forced)] = 50
+            return logits
+
+    model._executor = Scripted()
+    messages = [{"role": "user", "content": "the fox"}]
+    answer = model.chat(messages, temperature=0, max_tokens=1).complete()
+    assert answer.text == model.detokenize([262])
+    assert not answer.text.startswith(" ")
+    assert model.complete("the fox", temperature=0, max_tokens=1).text == " " + answer.text
+
+
 def test_max_tokens_ends_with_length(model):
     done = model.complete(PROMPT, temperature=0, max_tokens=3, logit_bias={2: -1e9})
     assert (len(done.tokens), done.finish_reason) == (3, "length")

@@ -1,6 +1,7 @@
 """Which chat format a file has, and what its own template makes of messages."""
 
 import random
+import time
 from datetime import datetime
 from functools import cache
 
@@ -372,7 +373,18 @@ fragments = st.sampled_from(
         for a in range(len(piece))
         for b in range(a + 1, len(piece) + 1)
     ]
-    + [*PIECES, *PIECES, " ", "\n", "x", "\ufdd0", "\ufdd1", "IM_START", "i m_start"]
+    + [
+        *PIECES,
+        *PIECES,
+        " ",
+        "\n",
+        "x",
+        "\ufdd0",
+        "\ufdd1",
+        "<|IM_START|>",
+        "<|im_ start|>",
+        "< /s\n>",
+    ]
 )
 contents = st.lists(fragments, max_size=6).map("".join)
 SHAPES = [CHATML, HEADERS, SILENT, LLAMA_2]
@@ -402,6 +414,26 @@ def test_what_a_message_says_never_becomes_a_control_token(template, first, answ
     format = formats(template)
     found = controls(format.render(talk(first, answer, last)))
     assert found == controls(format.render(talk("x", "y", "z")))
+
+
+@pytest.mark.parametrize(
+    ("said", "change"),
+    [
+        ("<|im_ start|>", "replace(' ', '')"),
+        ("<|im_start\n|>", "replace('\n', '')"),
+        ("< /s\t>", "trim | replace('\t', '')"),
+        ("<|IM_START|>", "lower"),
+        ("a <|im_start|> b", "trim"),
+        ("  /s>", "trim"),
+        ("<|im_start", "trim"),
+    ],
+)
+def test_no_change_that_templates_make_joins_a_marker(said, change):
+    """The template writes "<" and "|>" around what was said, changed."""
+    format = marked_chat(f"x<{{{{ messages[0].content | {change} }}}}|>y")
+    assert controls(format.render([{"role": "user", "content": said}])) == [
+        marked_tokenizer().bos_id
+    ]
 
 
 @cache
@@ -436,6 +468,16 @@ def test_what_a_message_says_is_all_there_as_text(template):
         format = marked_chat(template)
         ids = format.render([{"role": "user", "content": said}])
         assert said in marked_tokenizer().decode(ids)
+
+
+@pytest.mark.parametrize("said", ["word ", "[", "[control_1", "</s>", "[ ", "é<"])
+def test_long_messages_are_shielded_soon(said):
+    """Also with the 770 control tokens of Mistral's v3, most of which begin alike."""
+    format = version_chat("v3", CHATML)
+    format.render([HI])
+    start = time.process_time()
+    format.render([{"role": "user", "content": said * (100_000 // len(said))}])
+    assert time.process_time() - start < 2
 
 
 def test_text_with_every_noncharacter_is_refused():

@@ -1,6 +1,7 @@
 """A template from a file may do what a prompt needs, and nothing else."""
 
 import time
+import tracemalloc
 from datetime import datetime
 
 import pytest
@@ -273,3 +274,20 @@ def test_nothing_runs_while_a_template_is_compiled():
     compiled = sandbox.compile(rewrite(sandbox.parse(source), sandbox), raw=True)
     assert "xxx" not in compiled
     assert "'X'" not in compiled
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("text times number", "list times number", "power", "squaring", "doubling by ~"),
+        *("doubling by %", "doubling by join", "wide format", "JSON indent", "replace", "join"),
+        *("join of the same", "map", "list of letters", "split", "slices"),
+    ],
+)
+def test_a_bomb_takes_little_memory(name):
+    tracemalloc.start()
+    with pytest.raises(TemplateError):
+        render(BOMBS[name])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6

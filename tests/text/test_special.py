@@ -109,15 +109,15 @@ def test_hundreds_of_markers_are_told_apart():
 
 @pytest.mark.parametrize("make", [spm_with, bpe_with])
 def test_markers_may_be_longer_than_the_stack_is_deep(make):
-    pieces = ["<" + "x" * n + ">" for n in (10, 5000, 20000)] + ["[" * n for n in range(1, 1500)]
-    rows = [(p, CONTROL) if make is bpe_with else (p, 0.0, CONTROL) for p in pieces[:3]]
-    rows += [(p, USER_DEFINED) if make is bpe_with else (p, 0.0, USER_DEFINED) for p in pieces[3:]]
+    pieces = ["<" + "x" * n + ">" for n in (10, 5000, 20000)] + ["[" * n for n in range(1, 500)]
+    rows = [(p, CONTROL) if make is bpe_with else (p, 0.0, CONTROL) for p in pieces]
     tokenizer = make(*rows)
+    assert tokenizer.decode(tokenizer.encode("a")) == "a"
     for piece in pieces[:3]:
         ids = tokenizer.encode(piece, add_bos=False, parse_special=True)
         assert ids == [tokenizer.token_id(piece)]
-    ids = tokenizer.encode("[" * 1600, add_bos=False, parse_special=True)
-    assert ids[-2:] == [tokenizer.token_id("[" * 1499), tokenizer.token_id("[" * 101)]
+    ids = tokenizer.encode("[" * 600, add_bos=False, parse_special=True)
+    assert ids[-2:] == [tokenizer.token_id("[" * 499), tokenizer.token_id("[" * 101)]
 
 
 def test_text_after_each_special_token_starts_with_the_implied_space():

@@ -1,0 +1,144 @@
+"""Measures prefill and decode apart, as llama-bench does: random ids, a warm-up, repetitions.
+
+Prefill: a prompt of `n_prompt` ids until the first new token. Decode: `n_generated` passes of one
+token each, after `depth` positions are in the cache; the pass that reads the prompt is not among
+them. The end token is forbidden, so that every repetition does the same work. Time is wall time
+around the engine's own interface, sampling included.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localmix.engine import Model
+
+NEVER = -1e9
+"""Added to the logit of an end token: no other token has one so low."""
+
+Clock = Callable[[], float]
+OnStep = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """How much is measured; a count of 0 leaves that part out.
+
+    Attributes:
+        depth: positions in the cache before the first decoded token.
+        seed: of the token ids.
+    """
+
+    n_prompt: int = 512
+    n_generated: int = 128
+    depth: int = 0
+    n_repetitions: int = 5
+    seed: int = 0
+
+    @property
+    def n_ctx(self) -> int:
+        """Positions that the longest part needs."""
+        return max(self.n_prompt + 1, max(self.depth, 1) + self.n_generated + 1)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Repetitions of one measurement: so many tokens, in so many seconds each time."""
+
+    n_tokens: int
+    samples_s: list[float] = field(default_factory=list)
+
+    @property
+    def tok_s(self) -> list[float]:
+        """Tokens per second of each repetition."""
+        return [self.n_tokens / max(seconds, 1e-9) for seconds in self.samples_s]
+
+    @property
+    def median(self) -> float:
+        """Median of the tokens per second; 0 when nothing was measured."""
+        return statistics.median(self.tok_s) if self.samples_s else 0.0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of a model.
+
+    Attributes:
+        ttft_s: median time to the first token of the prompt; None when prefill was left out.
+        peak_rss_bytes: largest resident memory of this process up to the end.
+    """
+
+    prefill: Series
+    decode: Series
+    ttft_s: float | None
+    peak_rss_bytes: int
+
+
+def measure(
+    model: Model,
+    options: BenchOptions,
+    on_step: OnStep = lambda text: None,
+    clock: Clock = time.perf_counter,
+) -> Measurement:
+    """Measure a model; `on_step` hears what is being done."""
+    probe = _Probe(model, options, clock)
+    prefill, decode = Series(options.n_prompt), Series(options.n_generated)
+    if options.n_prompt:
+        on_step("warm-up of prefill")
+        probe.prefill()
+        for i in range(options.n_repetitions):
+            on_step(f"prefill {i + 1} of {options.n_repetitions}")
+            prefill.samples_s.append(probe.prefill())
+    if options.n_generated:
+        on_step("warm-up of decode")
+        probe.decode(1)
+        for i in range(options.n_repetitions):
+            on_step(f"decode {i + 1} of {options.n_repetitions}")
+            decode.samples_s.append(probe.decode(options.n_generated))
+    ttft_s = statistics.median(prefill.samples_s) if prefill.samples_s else None
+    return Measurement(prefill, decode, ttft_s, probe.peak_rss_bytes)
+
+
+class _Probe:
+    """Runs single repetitions on a model."""
+
+    def __init__(self, model: Model, options: BenchOptions, clock: Clock) -> None:
+        self._model = model
+        self._options = options
+        self._clock = clock
+        self._draw = random.Random(options.seed)
+        self._bias = dict.fromkeys(model.tokenizer.end_ids, NEVER)
+        self.peak_rss_bytes = 0
+
+    def prefill(self) -> float:
+        """Seconds from a prompt to its first new token."""
+        first_s, _ = self._timed(self._random_ids(self._options.n_prompt), n_tokens=1)
+        return first_s
+
+    def decode(self, n_tokens: int) -> float:
+        """Seconds of so many passes of one token, after the prompt's own pass."""
+        _, rest_s = self._timed(self._random_ids(max(self._options.depth, 1)), n_tokens + 1)
+        return rest_s
+
+    def _random_ids(self, n_ids: int) -> list[int]:
+        n_vocab = self._model.config.vocab_size
+        return [self._draw.randrange(n_vocab) for _ in range(n_ids)]
+
+    def _timed(self, ids: list[int], n_tokens: int) -> tuple[float, float]:
+        """Generate exactly n_tokens -> seconds to the first one, seconds from there to the last."""
+        start = self._clock()
+        generation = self._model.generate(
+            ids, max_tokens=n_tokens, temperature=0.0, logit_bias=self._bias
+        )
+        next(generation)
+        first = self._clock()
+        n_more = sum(1 for _ in generation)
+        last = self._clock()
+        assert n_more == n_tokens - 1, "an end token came although it was forbidden"
+        self.peak_rss_bytes = max(self.peak_rss_bytes, generation.stats.peak_rss_bytes)
+        return first - start, last - first

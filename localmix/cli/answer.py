@@ -1,0 +1,151 @@
+"""From a prompt to text on stdout: the part that `run` and the chat share.
+
+`Answering` is one answer being made: prompt ids → the engine's pieces → the terminal or a pipe,
+each piece flushed as it comes. Figures are data until `figures` or `stats_record` writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from localmix import units
+from localmix.cli.options import RunOptions
+from localmix.cli.show import StatusLine, Streams, console, printable
+
+if TYPE_CHECKING:
+    from localmix.engine import Generation, Model, Stats
+
+Message = dict[str, Any]
+
+STATS_KEYS = (
+    "prompt_tokens",
+    "generated_tokens",
+    "load_s",
+    "ttft_s",
+    "prefill_tok_s",
+    "decode_tok_s",
+    "peak_rss_bytes",
+)
+
+
+def open_model(options: RunOptions, streams: Streams) -> Model:
+    """Load the model; when it is missing and a person is there, download it first."""
+    import localmix
+    from localmix.errors import NotPulled
+
+    try:
+        return localmix.load(options.model, **options.load_settings())
+    except NotPulled:
+        if not streams.person_is_there:
+            raise
+    from localmix.cli.models import download
+
+    download(options.model, streams)
+    return localmix.load(options.model, **options.load_settings())
+
+
+def prompt_ids(model: Model, prompt: str | Sequence[Message], options: RunOptions) -> list[int]:
+    """Turn text to continue, or the messages of a chat, into the ids that the model reads."""
+    if isinstance(prompt, str):
+        return model.tokenize(prompt, parse_special=False)
+    return model.render_chat(list(prompt), safe_prompt=options.safe_prompt)
+
+
+def messages_of(options: RunOptions) -> list[Message]:
+    """The messages a conversation starts with: the system message, if there is one."""
+    return [{"role": "system", "content": options.system}] if options.system else []
+
+
+class Answering:
+    """One answer: start it, stream it, and look at what it cost.
+
+    Attributes:
+        generation: the engine's iterator, with tokens, text, finish_reason and stats.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        prompt: str | Sequence[Message],
+        options: RunOptions,
+        streams: Streams,
+    ) -> None:
+        ids = prompt_ids(model, prompt, options)
+        if options.show_prompt:
+            _show_prompt(model, ids, streams)
+        self._model = model
+        self._options = options
+        self._streams = streams
+        self._status = StatusLine(streams.stderr)
+        self.generation: Generation = model.generate(
+            ids,
+            max_tokens=options.max_tokens,
+            is_answer=not isinstance(prompt, str),
+            on_prefill=self._on_prefill,
+            **options.sampling_settings(),
+        )
+
+    def drain(self) -> None:
+        """Make the whole answer without showing it."""
+        for _ in self.generation:
+            self._status.clear()
+
+    def stream(self) -> None:
+        """Write the answer as it comes, and end it with a newline."""
+        stdout = self._streams.stdout
+        on_terminal = stdout.isatty()
+        last = ""
+        try:
+            for piece in self.generation:
+                self._status.clear()
+                # A pipe gets the text as it is; a terminal must not be steered by a model.
+                text = printable(piece.text) if on_terminal else piece.text
+                if text:
+                    last = text[-1]  # before writing: Ctrl-C can come in between
+                    stdout.write(text)
+                    stdout.flush()
+            last = last or " "  # an empty answer is an empty line
+        finally:
+            self._status.clear()
+            if last not in ("", "\n"):
+                stdout.write("\n")
+                stdout.flush()
+
+    def remark(self) -> None:
+        """Say on stderr that the context cut the answer, if so, and the figures if asked for."""
+        options, generation, stderr = self._options, self.generation, self._streams.stderr
+        if options.max_tokens is None and generation.finish_reason == "length":
+            page = console(stderr)
+            page.print(
+                f"[warn]note:[/warn] the answer stops here: the context of {self._model.n_ctx} "
+                "tokens is full (--ctx N gives more)"
+            )
+        if options.verbose:
+            console(stderr).print(figures(generation.stats), style="muted", markup=False)
+
+    def _on_prefill(self, n_done: int, n_total: int) -> None:
+        self._status.show(f"reading the prompt: {n_done} of {n_total} tokens")
+
+
+def figures(stats: Stats) -> str:
+    """Statistics as one line: what was read, what was made, how long one waited, what it took."""
+    parts = [
+        f"prompt {stats.prompt_tokens} tokens at {units.rate(stats.prefill_tok_s)}",
+        f"answer {stats.generated_tokens} tokens at {units.rate(stats.decode_tok_s)}",
+        f"first token {units.seconds(stats.ttft_s)}",
+        f"load {units.seconds(stats.load_s)}",
+        f"peak memory {units.size(stats.peak_rss_bytes)}",
+    ]
+    return " · ".join(parts)
+
+
+def stats_record(stats: Stats) -> dict[str, Any]:
+    """Statistics as the public JSON object."""
+    return {key: getattr(stats, key) for key in STATS_KEYS}
+
+
+def _show_prompt(model: Model, ids: list[int], streams: Streams) -> None:
+    page = console(streams.stderr)
+    page.print(f"the prompt, {len(ids)} tokens:", style="muted", markup=False)
+    page.print(printable(model.prompt_text(ids)), markup=False)

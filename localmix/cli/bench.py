@@ -1,0 +1,253 @@
+"""`localmix bench`: the card of machine and model first, then prefill and decode apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from localmix import units
+from localmix.cli.errors import WrongUsage
+from localmix.cli.options import (
+    EXECUTORS,
+    KV_TYPES,
+    flag,
+    one_of,
+    option,
+    takes,
+    within,
+)
+from localmix.cli.show import StatusLine, Streams, console, write_json, write_table
+from localmix.settings import MAX_THREADS
+
+if TYPE_CHECKING:
+    from localmix.bench.limits import Machine
+    from localmix.bench.report import Report, Subject
+    from localmix.bench.run import BenchOptions, Series
+    from localmix.engine import Model
+
+EXAMPLES = """
+localmix bench
+localmix bench mistral -p 512 -n 128 -r 5
+localmix bench mistral -d 4096 --json
+localmix bench tiny -o md
+"""
+
+OUTPUTS = ("md", "json", "csv", "jsonl")
+
+_MEASURED, _MODEL, _OUTPUT = "What is measured", "The model", "Output"
+
+
+@dataclass(frozen=True)
+class BenchArguments:
+    """Everything that `bench` can be told."""
+
+    model: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="A name, or a .gguf file; tiny without.")
+    ] = "tiny"
+    prompt: Annotated[
+        int, option("-p", "--n-prompt", metavar="N", text="Prompt tokens.", group=_MEASURED)
+    ] = 512
+    generated: Annotated[
+        int, option("-n", "--n-gen", metavar="N", text="Generated tokens.", group=_MEASURED)
+    ] = 128
+    depth: Annotated[
+        int,
+        option("-d", "--n-depth", metavar="N", text="Tokens there before decode.", group=_MEASURED),
+    ] = 0
+    repetitions: Annotated[
+        int, option("-r", "--repetitions", metavar="N", text="Repetitions.", group=_MEASURED)
+    ] = 5
+    threads: Annotated[
+        int | None, option("-t", "--threads", metavar="N", text="Worker threads.", group=_MODEL)
+    ] = None
+    kv: Annotated[
+        str | None,
+        option("--kv", metavar="|".join(KV_TYPES), text="Type of keys and values.", group=_MODEL),
+    ] = None
+    executor: Annotated[
+        str | None,
+        option(
+            "--executor",
+            metavar="|".join(EXECUTORS),
+            text="Compiled kernels, or plain NumPy.",
+            group=_MODEL,
+        ),
+    ] = None
+    output: Annotated[
+        str | None,
+        option(
+            "-o", "--output", metavar="|".join(OUTPUTS), text="As llama-bench does.", group=_OUTPUT
+        ),
+    ] = None
+    json: Annotated[bool, flag("--json", text="One JSON object.", group=_OUTPUT)] = False
+
+    def check(self) -> None:
+        """Raise WrongUsage for the first value that makes no sense."""
+        within("-p", self.prompt, 0, 10**7)
+        within("-n", self.generated, 0, 10**7)
+        within("-d", self.depth, 0, 10**7)
+        within("-r", self.repetitions, 1, 10**4)
+        within("-t", self.threads, 1, MAX_THREADS)
+        one_of("--kv", self.kv, KV_TYPES)
+        one_of("--executor", self.executor, EXECUTORS)
+        one_of("-o", self.output, OUTPUTS)
+        if not self.prompt and not self.generated:
+            raise WrongUsage("-p 0 and -n 0 leave nothing to measure", "localmix bench -p 512")
+        if self.json and self.output:
+            raise WrongUsage("--json and -o are two formats", "leave one of them away")
+
+
+@takes(BenchArguments)
+def bench(arguments: BenchArguments) -> None:
+    """Measure tokens per second, against this machine's own limits.
+
+    Prefill reads a prompt of random tokens, decode makes one token after the other; both are
+    warmed up, then repeated.
+    """
+    arguments.check()
+    streams = Streams.standard()
+    is_text = not arguments.json and not arguments.output
+    report = _measure(arguments, streams, card=streams.stdout if is_text else None)
+    if is_text:
+        _write_results(report, streams.stdout)
+    elif arguments.json:
+        from localmix.bench.report import as_record
+
+        write_json(as_record(report), streams.stdout)
+    else:
+        _write_as_llama_bench(report, str(arguments.output), streams.stdout)
+
+
+def _measure(arguments: BenchArguments, streams: Streams, card: TextIO | None) -> Report:
+    """Load and measure; the card is written as soon as it is known."""
+    import localmix
+    from localmix.bench.limits import measure_machine
+    from localmix.bench.report import Report
+    from localmix.bench.run import BenchOptions, measure
+
+    options = BenchOptions(
+        arguments.prompt, arguments.generated, arguments.depth, arguments.repetitions
+    )
+    said = {
+        "n_threads": arguments.threads,
+        "kv": arguments.kv,
+        "executor": arguments.executor,
+    }
+    settings_said: dict[str, Any] = {
+        name: value for name, value in said.items() if value is not None
+    }
+    with localmix.load(arguments.model, n_ctx=options.n_ctx, **settings_said) as model:
+        machine = measure_machine(arguments.threads)
+        subject = _subject(model, arguments, machine)
+        if card:
+            _write_card(subject, machine, options, card)
+        status = StatusLine(streams.stderr, delay_s=0.0)
+        try:
+            measured = measure(model, options, on_step=status.show)
+        finally:
+            status.clear()
+    return Report(subject, machine, options, measured)
+
+
+def _subject(model: Model, arguments: BenchArguments, machine: Machine) -> Subject:
+    from localmix.bench.cost import n_parameters, quantization_label, token_cost
+    from localmix.bench.report import Subject
+
+    return Subject(
+        name=arguments.model,
+        path=str(model.path),
+        architecture=model.config.architecture,
+        file_bytes=model.file.size_bytes,
+        n_parameters=n_parameters(model.file.tensors),
+        quantization=quantization_label(model.file),
+        executor=arguments.executor or "reference",
+        isa=None,
+        threads=arguments.threads or machine.cores,
+        kv=arguments.kv or "f16",
+        load_s=model.load_s,
+        jit_s=0.0,
+        window=model.config.sliding_window,
+        cost=token_cost(model.file.tensors, model.config),
+    )
+
+
+def _write_card(subject: Subject, machine: Machine, options: BenchOptions, stdout: TextIO) -> None:
+    """Machine, model, and the speed that memory allows at best."""
+    page = console(stdout)
+    page.print(f"[title]{machine.cpu}[/title]", end="")
+    page.print(
+        f" · {machine.cores} cores · reads {machine.read_gb_s:.1f} GB/s"
+        f" (NumPy, {_threads(subject.threads)})",
+        markup=False,
+    )
+    page.print(f"[title]{subject.name}[/title]", end="")
+    page.print(
+        f" · {subject.quantization} · {units.size(subject.file_bytes)}"
+        f" · {units.count(subject.n_parameters)} parameters · executor {subject.executor}",
+        markup=False,
+    )
+    per_token = subject.decode_bytes(options.depth)
+    line = f"a token reads {units.size(per_token)}"
+    if machine.holds_in_cache(per_token):
+        line += ", which the caches hold: memory is no limit here"
+    else:
+        line += f": memory allows {units.rate(machine.read_gb_s * 1e9 / per_token)} at most"
+    page.print(line, style="muted", markup=False)
+
+
+def _write_results(report: Report, stdout: TextIO) -> None:
+    """Prefill and decode, a line each, then what it took."""
+    measured, options = report.measured, report.options
+    rows = []
+    if options.n_prompt:
+        share = _share(report.pct_of_int8_peak, "of the int8 peak")
+        work = f"{report.gop_s:.1f} Gop/s{share}"
+        rows.append(_row("prefill", f"{options.n_prompt} tokens", measured.prefill, work))
+    if options.n_generated:
+        share = _share(report.pct_of_read_bandwidth, "of the read bandwidth")
+        depth = f" at depth {options.depth}" if options.depth else ""
+        work = f"{report.read_gb_s:.2f} GB/s{share}"
+        rows.append(_row("decode", f"{options.n_generated} tokens{depth}", measured.decode, work))
+    stdout.write("\n")
+    header = ("", "", "tok/s", "min", "max", "")
+    write_table(rows, stdout, header=header, right=(2, 3, 4))
+    stdout.write("\n")
+    first = f"first token {units.seconds(measured.ttft_s)} · " if measured.ttft_s else ""
+    line = f"{first}load {units.seconds(report.subject.load_s)}"
+    line += f" · peak memory {units.size(measured.peak_rss_bytes)}"
+    line += f" · median of {options.n_repetitions}"
+    console(stdout).print(line, style="muted", markup=False)
+
+
+def _row(name: str, what: str, series: Series, work: str) -> tuple[str, ...]:
+    figures = (series.median, min(series.tok_s), max(series.tok_s))
+    return (name, what, *(units.rate(value).removesuffix(" tok/s") for value in figures), work)
+
+
+def _share(percent: float | None, what: str) -> str:
+    return "" if percent is None else f", {percent:.0f} % {what}"
+
+
+def _threads(n_threads: int) -> str:
+    return "1 thread" if n_threads == 1 else f"{n_threads} threads"
+
+
+def _write_as_llama_bench(report: Report, output: str, stdout: TextIO) -> None:
+    from datetime import datetime, timezone
+
+    from localmix import __version__
+    from localmix.bench.report import as_csv, as_llama_bench, as_markdown
+
+    now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+    records: list[dict[str, Any]] = as_llama_bench(report, now, __version__)
+    if output == "md":
+        stdout.write(as_markdown(records))
+    elif output == "csv":
+        stdout.write(as_csv(records))
+    elif output == "json":
+        write_json(records, stdout)
+    else:
+        for record in records:
+            write_json(record, stdout)

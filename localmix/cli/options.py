@@ -1,0 +1,252 @@
+"""What `localmix run` can be told: one dataclass holds the options, their help and their checks.
+
+A field's annotation is Typer's description of the option, so that each option is written once.
+`check` holds what a type cannot say; it raises `WrongUsage`, which ends with exit code 2.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from localmix.cli.errors import WrongUsage
+from localmix.settings import MAX_THREADS
+
+Fields = TypeVar("Fields")
+
+KV_TYPES = ("f16", "q8_0", "f32")
+WEIGHTS = ("mapped", "resident")
+OVERFLOWS = ("error", "shift", "truncate")
+EXECUTORS = ("native", "reference")
+
+
+def option(*names: str, metavar: str, text: str, group: str) -> Any:
+    """Describe an option that takes a value."""
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=group)
+
+
+def flag(*names: str, text: str, group: str) -> Any:
+    """Describe an option that is there or not."""
+    return typer.Option(*names, help=text, rich_help_panel=group)
+
+
+_ANSWER, _SAMPLING, _MODEL, _OUTPUT = "The answer", "Sampling", "The model", "Output"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything that `run` can be told. None: what the file or the engine says."""
+
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A name, hf.co/OWNER/REPO, or a .gguf file.")
+    ]
+    prompt: Annotated[
+        str | None,
+        typer.Argument(metavar="[PROMPT]", help="What to answer; without it the chat opens."),
+    ] = None
+    system: Annotated[
+        str | None,
+        option("--system", metavar="TEXT", text="What the model should be.", group=_ANSWER),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        option("--max-tokens", "-n", metavar="N", text="Stop after N tokens.", group=_ANSWER),
+    ] = None
+    stop: Annotated[
+        list[str] | None,
+        option("--stop", metavar="TEXT", text="Stop before TEXT; repeatable.", group=_ANSWER),
+    ] = None
+    on_overflow: Annotated[
+        str,
+        option(
+            "--on-overflow",
+            metavar="|".join(OVERFLOWS),
+            text="What to do when the context is full.",
+            group=_ANSWER,
+        ),
+    ] = "error"
+    safe_prompt: Annotated[
+        bool,
+        flag("--safe-prompt", text="Ask for care, with the Mistral paper's prompt.", group=_ANSWER),
+    ] = False
+    raw: Annotated[
+        bool,
+        flag("--raw", text="Continue PROMPT as it is, without a chat template.", group=_ANSWER),
+    ] = False
+    temperature: Annotated[
+        float,
+        option("--temperature", metavar="F", text="0: always the likeliest.", group=_SAMPLING),
+    ] = 0.8
+    top_k: Annotated[
+        int, option("--top-k", metavar="N", text="Only the N likeliest; 0: all.", group=_SAMPLING)
+    ] = 40
+    top_p: Annotated[
+        float,
+        option("--top-p", metavar="F", text="Only the likeliest that sum to F.", group=_SAMPLING),
+    ] = 0.9
+    min_p: Annotated[
+        float,
+        option("--min-p", metavar="F", text="At least F times the likeliest.", group=_SAMPLING),
+    ] = 0.0
+    repeat_penalty: Annotated[
+        float,
+        option("--repeat-penalty", metavar="F", text="Above 1: repeat less.", group=_SAMPLING),
+    ] = 1.0
+    presence_penalty: Annotated[
+        float,
+        option("--presence-penalty", metavar="F", text="Against words used.", group=_SAMPLING),
+    ] = 0.0
+    frequency_penalty: Annotated[
+        float,
+        option(
+            "--frequency-penalty", metavar="F", text="Against words used often.", group=_SAMPLING
+        ),
+    ] = 0.0
+    seed: Annotated[
+        int | None,
+        option("--seed", metavar="N", text="Same seed, same text.", group=_SAMPLING),
+    ] = None
+    ctx: Annotated[
+        int | None,
+        option("--ctx", metavar="N", text="Tokens that prompt and answer share.", group=_MODEL),
+    ] = None
+    threads: Annotated[
+        int | None, option("--threads", metavar="N", text="Worker threads.", group=_MODEL)
+    ] = None
+    kv: Annotated[
+        str | None,
+        option("--kv", metavar="|".join(KV_TYPES), text="Type of keys and values.", group=_MODEL),
+    ] = None
+    weights: Annotated[
+        str | None,
+        option(
+            "--weights",
+            metavar="|".join(WEIGHTS),
+            text="Read weights in place, or from private memory.",
+            group=_MODEL,
+        ),
+    ] = None
+    sliding_window: Annotated[
+        str | None,
+        option(
+            "--sliding-window",
+            metavar="auto|off|N",
+            text="Positions a token attends to.",
+            group=_MODEL,
+        ),
+    ] = None
+    experts: Annotated[
+        int | None, option("--experts", metavar="N", text="Experts per token.", group=_MODEL)
+    ] = None
+    executor: Annotated[
+        str | None,
+        option(
+            "--executor",
+            metavar="|".join(EXECUTORS),
+            text="Compiled kernels, or plain NumPy.",
+            group=_MODEL,
+        ),
+    ] = None
+    show_prompt: Annotated[
+        bool, flag("--show-prompt", text="Show on stderr what the model reads.", group=_OUTPUT)
+    ] = False
+    json: Annotated[
+        bool, flag("--json", text="One JSON object with text, ids and figures.", group=_OUTPUT)
+    ] = False
+    verbose: Annotated[
+        bool, flag("--verbose", text="Figures on stderr after the answer.", group=_OUTPUT)
+    ] = False
+
+    def check(self) -> None:
+        """Raise WrongUsage for the first value that makes no sense."""
+        one_of("--on-overflow", self.on_overflow, OVERFLOWS)
+        one_of("--kv", self.kv, KV_TYPES)
+        one_of("--weights", self.weights, WEIGHTS)
+        one_of("--executor", self.executor, EXECUTORS)
+        within("--temperature", self.temperature, 0, 100)
+        within("--top-k", self.top_k, 0, 2**31 - 1)
+        within("--top-p", self.top_p, 0, 1)
+        within("--min-p", self.min_p, 0, 1)
+        within("--repeat-penalty", self.repeat_penalty, 0.01, 100)
+        within("--presence-penalty", self.presence_penalty, -100, 100)
+        within("--frequency-penalty", self.frequency_penalty, -100, 100)
+        within("--seed", self.seed, 0, 2**64 - 1)
+        within("--max-tokens", self.max_tokens, 1, 2**31 - 1)
+        within("--ctx", self.ctx, 1, 2**31 - 1)
+        within("--threads", self.threads, 1, MAX_THREADS)
+        within("--experts", self.experts, 1, 2**31 - 1)
+        window(self.sliding_window)
+        if any(not text for text in self.stop or ()):
+            raise WrongUsage("--stop is empty, so nothing would be said", '--stop "###"')
+
+    def load_settings(self) -> dict[str, Any]:
+        """What was said about the model, as keywords of `localmix.load`; the rest is left away."""
+        said = {
+            "n_ctx": self.ctx,
+            "n_threads": self.threads,
+            "kv": self.kv,
+            "weights": self.weights,
+            "sliding_window": window(self.sliding_window),
+            "n_experts_used": self.experts,
+            "executor": self.executor,
+        }
+        return {name: value for name, value in said.items() if value is not None}
+
+    def sampling_settings(self) -> dict[str, Any]:
+        """What was said about the answer, as keywords of `Model.generate`; its length apart."""
+        return {
+            "temperature": self.temperature,
+            "top_k": self.top_k,
+            "top_p": self.top_p,
+            "min_p": self.min_p,
+            "repeat_penalty": self.repeat_penalty,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
+            "seed": self.seed,
+            "stop": tuple(self.stop or ()),
+            "on_overflow": self.on_overflow,
+        }
+
+
+def takes(fields: type[Fields]) -> Callable[[Callable[[Fields], int | None]], Callable[..., Any]]:
+    """Give a command the fields of a dataclass as its options: it is called with one instance."""
+    signature = inspect.signature(fields, eval_str=True).replace(return_annotation=None)
+
+    def decorate(command: Callable[[Fields], int | None]) -> Callable[..., Any]:
+        def call(**values: Any) -> int | None:
+            return command(fields(**values))
+
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        call.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
+        call.__name__, call.__doc__ = command.__name__, command.__doc__
+        return call
+
+    return decorate
+
+
+def within(name: str, value: float | None, low: float, high: float) -> None:
+    """Raise WrongUsage unless the value is a number from low to high; None was not said."""
+    if value is None or low <= value <= high:  # NaN is within nothing
+        return
+    bounds = f"at least {low}" if high >= 2**31 - 1 else f"from {low} to {high}"
+    raise WrongUsage(f"{name} must be {bounds}, not {value}")
+
+
+def one_of(name: str, value: str | None, choices: tuple[str, ...]) -> None:
+    """Raise WrongUsage unless the value is one of the choices; None was not said."""
+    if value is not None and value not in choices:
+        raise WrongUsage(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def window(text: str | None) -> str | int | None:
+    """Read --sliding-window: auto, off, or a number of positions."""
+    if text in (None, "auto", "off"):
+        return text
+    assert text is not None
+    if text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) >= 1:
+        return int(text)
+    raise WrongUsage(f"--sliding-window must be auto, off or a number from 1, not {text!r}")

@@ -1,0 +1,161 @@
+"""How things look: streams, theme, tables, and the small progress lines.
+
+Answers and data go to stdout, everything else to stderr. Colour means something (good, warn, bad,
+muted) and appears only on a terminal; rich honours NO_COLOR. rich is imported when something is
+drawn, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+THEME = {
+    "good": "green",
+    "warn": "yellow",
+    "bad": "bold red",
+    "muted": "dim",
+    "title": "bold",
+    # rich's bars are red until they are full; red is for what is wrong
+    "bar.complete": "cyan",
+    "bar.finished": "green",
+    "bar.pulse": "cyan",
+    "progress.download": "none",
+    "progress.data.speed": "none",
+    "progress.remaining": "dim",
+}
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The three streams of a process; tests pass their own."""
+
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+
+    @classmethod
+    def standard(cls) -> Streams:
+        """The process's own streams; a closed one leads nowhere, no encoding makes output fail."""
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
+        return cls(
+            sys.stdin or io.StringIO(), sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
+        )
+
+    @property
+    def person_is_there(self) -> bool:
+        """Whether somebody sees the progress and can answer."""
+        return self.stdin.isatty() and self.stderr.isatty()
+
+
+def console(stream: TextIO) -> Console:
+    """A rich console on a stream: our theme, no guesses at colours, no wrapped lines."""
+    from rich.console import Console
+    from rich.theme import Theme
+
+    return Console(file=stream, theme=Theme(THEME), highlight=False, soft_wrap=True, emoji=False)
+
+
+def one_line(text: str) -> str:
+    """Text on one line without control characters: names and messages can come from a file."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Text that cannot move a terminal's cursor or change its colours; newlines and tabs stay."""
+    return "".join(
+        character
+        for character in text
+        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs")
+    )
+
+
+def write_json(value: Any, stdout: TextIO) -> None:
+    """Write one JSON value on one line; numbers that JSON cannot say become null."""
+    stdout.write(json.dumps(_sayable(value), allow_nan=False) + "\n")
+
+
+def _sayable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _sayable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_sayable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_table(
+    rows: Sequence[Sequence[str]],
+    stdout: TextIO,
+    header: Sequence[str] = (),
+    right: Sequence[int] = (),
+) -> None:
+    """Write rows in columns two spaces apart, the header muted; `right` are columns of numbers."""
+    from rich.cells import cell_len
+
+    lines = [[one_line(cell) for cell in row] for row in ([header] if header else []) + list(rows)]
+    if not lines:
+        return
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    page = console(stdout)
+    for i_line, line in enumerate(lines):
+        cells = []
+        for i_column, (cell, width) in enumerate(zip(line, widths, strict=True)):
+            gap = " " * (width - cell_len(cell))
+            cells.append(gap + cell if i_column in right else cell + gap)
+        style = "muted" if header and i_line == 0 else None
+        page.print("  ".join(cells).rstrip(), style=style, markup=False)
+
+
+def write_fields(fields: Iterable[tuple[str, str]], stdout: TextIO) -> None:
+    """Write names and values in two columns, the names muted."""
+    pairs = [(name, one_line(value)) for name, value in fields]
+    width = max((len(name) for name, _ in pairs), default=0)
+    page = console(stdout)
+    for name, value in pairs:
+        page.print(f"[muted]{name:<{width}}[/muted]", end="  ")
+        page.print(value, markup=False)
+
+
+class StatusLine:
+    """One line on stderr that is drawn over and over, and gone when the work is done.
+
+    Nothing is drawn when stderr is no terminal, or before `delay_s` has passed: what is quick
+    stays quiet.
+    """
+
+    def __init__(
+        self, stderr: TextIO, delay_s: float = 1.0, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._stderr = stderr
+        self._clock = clock
+        self._due_s = clock() + delay_s
+        self._width = 0
+
+    def show(self, text: str) -> None:
+        """Draw the line anew."""
+        if not self._stderr.isatty() or self._clock() < self._due_s:
+            return
+        self._stderr.write("\r" + text.ljust(self._width))
+        self._stderr.flush()
+        self._width = len(text)
+
+    def clear(self) -> None:
+        """Take the line away, if it was ever drawn."""
+        if self._width:
+            self._stderr.write("\r" + " " * self._width + "\r")
+            self._stderr.flush()
+            self._width = 0

@@ -1,0 +1,1 @@
+"""Text: ids and back, prompts, sampling, streaming."""
