@@ -23,6 +23,18 @@ from localmix.errors import LocalmixError
 ISA_TIERS = ("generic", "avx2", "avxvnni", "avx512", "amx", "neon")
 """The values of LOCALMIX_ISA; `generic` runs on every machine."""
 
+KV_TYPES = ("f16", "q8_0", "f32")
+"""Types of the cached keys and values."""
+
+WEIGHTS_MODES = ("mapped", "resident")
+"""Where weights are read: in the mapped file, or from a private copy."""
+
+EXECUTORS = ("native", "reference")
+"""What runs a model: compiled kernels, or plain NumPy."""
+
+OVERFLOWS = ("error", "shift", "truncate")
+"""What happens when the context is full."""
+
 MAX_THREADS = 1024
 """More than any machine we know has; a larger LOCALMIX_THREADS is a slip of the finger."""
 

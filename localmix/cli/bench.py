@@ -10,8 +10,6 @@ import typer
 from localmix import units
 from localmix.cli.errors import WrongUsage
 from localmix.cli.options import (
-    EXECUTORS,
-    KV_TYPES,
     flag,
     one_of,
     option,
@@ -19,7 +17,7 @@ from localmix.cli.options import (
     within,
 )
 from localmix.cli.show import StatusLine, Streams, console, write_json, write_table
-from localmix.settings import MAX_THREADS
+from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS
 
 if TYPE_CHECKING:
     from localmix.bench.limits import Machine

@@ -14,14 +14,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from localmix.cli.errors import WrongUsage
-from localmix.settings import MAX_THREADS
+from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS, OVERFLOWS, WEIGHTS_MODES
 
 Fields = TypeVar("Fields")
-
-KV_TYPES = ("f16", "q8_0", "f32")
-WEIGHTS = ("mapped", "resident")
-OVERFLOWS = ("error", "shift", "truncate")
-EXECUTORS = ("native", "reference")
 
 
 def option(*names: str, metavar: str, text: str, group: str) -> Any:
@@ -125,7 +120,7 @@ class RunOptions:
         str | None,
         option(
             "--weights",
-            metavar="|".join(WEIGHTS),
+            metavar="|".join(WEIGHTS_MODES),
             text="Read weights in place, or from private memory.",
             group=_MODEL,
         ),
@@ -165,7 +160,7 @@ class RunOptions:
         """Raise WrongUsage for the first value that makes no sense."""
         one_of("--on-overflow", self.on_overflow, OVERFLOWS)
         one_of("--kv", self.kv, KV_TYPES)
-        one_of("--weights", self.weights, WEIGHTS)
+        one_of("--weights", self.weights, WEIGHTS_MODES)
         one_of("--executor", self.executor, EXECUTORS)
         within("--temperature", self.temperature, 0, 100)
         within("--top-k", self.top_k, 0, 2**31 - 1)

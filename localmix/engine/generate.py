@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from localmix.engine.sequence import OnPrefill, TokenSequence
 from localmix.engine.stats import Stats, peak_rss_bytes
 from localmix.errors import ContextFull, LocalmixError
+from localmix.settings import OVERFLOWS
 from localmix.text.sampling import SamplingOptions, log_probability, sample
 from localmix.text.stream import StopStrings, TextStream
 from localmix.text.tokenizer import Tokenizer
@@ -82,10 +83,10 @@ class Request:
             raise LocalmixError(
                 f"{self.max_tokens} tokens cannot be generated", "ask for at least 1: -n 64"
             )
-        if self.on_overflow not in ("error", "shift", "truncate"):
+        if self.on_overflow not in OVERFLOWS:
             raise LocalmixError(
                 f"{self.on_overflow!r} is no way to handle a full context",
-                "use error, shift or truncate",
+                f"use one of: {', '.join(OVERFLOWS)}",
             )
 
 

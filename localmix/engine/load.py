@@ -13,6 +13,7 @@ from localmix.model.config import ModelConfig
 from localmix.model.ops import Plan
 from localmix.model.transformer import describe
 from localmix.model.weights import Weights
+from localmix.settings import EXECUTORS, KV_TYPES, WEIGHTS_MODES
 from localmix.text.tokenizer import Tokenizer
 
 DEFAULT_CONTEXT = 4096
@@ -20,10 +21,6 @@ DEFAULT_CONTEXT = 4096
 
 A 7B model's cache of 32k tokens would take 4 GiB in f16.
 """
-
-KV_TYPES = ("f16", "q8_0", "f32")
-WEIGHTS_MODES = ("mapped", "resident")
-EXECUTORS = ("native", "reference")
 
 
 def load_file(

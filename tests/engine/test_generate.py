@@ -18,6 +18,20 @@ def model(tmp_path):
         yield loaded
 
 
+def script(model, tokens):
+    """Make the model say these tokens, one a pass, whatever it is fed."""
+    forced = iter(tokens)
+
+    class Scripted:
+        def run(self, batch, cache, routes=None):
+            cache.admit(batch)
+            logits = np.zeros((len(batch.wanted), model.config.vocab_size), np.float32)
+            logits[:, next(forced)] = 50
+            return logits
+
+    model._executor = Scripted()
+
+
 def log_softmax(logits):
     logits = logits.astype(np.float64)
     return logits - logits.max() - math.log(np.exp(logits - logits.max()).sum())
@@ -61,16 +75,7 @@ def test_text_is_the_detokenized_tokens(model):
 
 
 def test_an_answer_begins_without_the_implied_space_and_a_continuation_with_it(model):
-    forced = iter([262, 262])  # "▁dog"
-
-    class Scripted:
-        def run(self, batch, cache, routes=None):
-            cache.admit(batch)
-            logits = np.zeros((len(batch.wanted), model.config.vocab_size), np.float32)
-            logits[:, next(forced)] = 50
-            return logits
-
-    model._executor = Scripted()
+    script(model, [262, 262])  # "▁dog"
     messages = [{"role": "user", "content": "the fox"}]
     answer = model.chat(messages, temperature=0, max_tokens=1).complete()
     assert answer.text == model.detokenize([262])
@@ -94,16 +99,7 @@ def test_the_end_token_ends_with_stop_and_is_not_part_of_the_answer(model):
 def test_a_stop_string_across_tokens_ends_the_answer_before_it(model):
     # Byte pieces spell "abXYcd" one character a token.
     wanted = [3 + byte for byte in b"abXYcd"]
-    forced = iter(wanted)
-
-    class Scripted:
-        def run(self, batch, cache, routes=None):
-            cache.admit(batch)
-            logits = np.zeros((len(batch.wanted), model.config.vocab_size), np.float32)
-            logits[:, next(forced)] = 50
-            return logits
-
-    model._executor = Scripted()
+    script(model, wanted)
     generation = model.generate(PROMPT, temperature=0, stop=["XYZ", "XYc"], max_tokens=20)
     pieces = [piece.text for piece in generation]
     assert "".join(pieces) == "ab"
@@ -112,16 +108,7 @@ def test_a_stop_string_across_tokens_ends_the_answer_before_it(model):
 
 
 def test_what_a_stop_string_held_back_is_emitted_at_the_end(model):
-    forced = iter([3 + byte for byte in b"abXY"])
-
-    class Scripted:
-        def run(self, batch, cache, routes=None):
-            cache.admit(batch)
-            logits = np.zeros((len(batch.wanted), model.config.vocab_size), np.float32)
-            logits[:, next(forced)] = 50
-            return logits
-
-    model._executor = Scripted()
+    script(model, [3 + byte for byte in b"abXY"])
     generation = model.generate(PROMPT, temperature=0, stop=["XYZ"], max_tokens=4)
     assert [piece.text for piece in generation] == ["a", "b", "", "XY"]
 
