@@ -48,7 +48,7 @@ def open_model(options: RunOptions, streams: Streams) -> Model:
 def prompt_ids(model: Model, prompt: str | Sequence[Message], options: RunOptions) -> list[int]:
     """Turn text to continue, or the messages of a chat, into the ids that the model reads."""
     if isinstance(prompt, str):
-        return model.tokenize(prompt, parse_special=False)
+        return model.tokenize(prompt, parse_special=True)
     return model.render_chat(list(prompt), safe_prompt=options.safe_prompt)
 
 

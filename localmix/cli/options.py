@@ -70,7 +70,7 @@ class RunOptions:
     ] = False
     raw: Annotated[
         bool,
-        flag("--raw", text="Continue PROMPT as it is, without a chat template.", group=_ANSWER),
+        flag("--raw", text="Continue PROMPT as it is: no chat template, and control tokens in it count.", group=_ANSWER),
     ] = False
     temperature: Annotated[
         float,

@@ -77,7 +77,7 @@ class FakeModel:
         return self
 
     def tokenize(self, text, add_bos=True, parse_special=False):
-        assert not parse_special, "what a person types is never a control token"
+        assert parse_special, "only --raw is tokenized here, and its control tokens are meant"
         return [ord(character) for character in ("^" if add_bos else "") + text]
 
     def render_chat(self, messages, tools=None, safe_prompt=False):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from localmix import load
+
 ROOT = Path(__file__).parents[2]
 ENTRY = "import sys; from localmix.cli.app import main; sys.exit(main())"
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
@@ -86,6 +88,19 @@ def test_json_of_tiny_reads_back_and_piped_text_is_the_prompt():
     assert record["stats"]["generated_tokens"] == len(record["tokens"])
     assert record["stats"]["prompt_tokens"] > 1
     assert record["stats"]["peak_rss_bytes"] > 10**7
+
+
+def test_control_tokens_count_in_a_raw_prompt_and_nowhere_else(cli):
+    def prompt_tokens(*options):
+        done = cli("run", "tiny", "a</s>b", "-n", "1", "--json", *options)
+        return json.loads(done.out)["stats"]["prompt_tokens"]
+
+    with load("tiny") as model:
+        as_text, as_control = (model.tokenize("a</s>b", parse_special=p) for p in (False, True))
+        message = model.render_chat([{"role": "user", "content": "a</s>b"}])
+    assert len(as_text) > len(as_control)
+    assert prompt_tokens("--raw") == len(as_control)
+    assert prompt_tokens() == len(message)
 
 
 def test_raw_and_chat_are_different_prompts(cli):
