@@ -70,7 +70,7 @@ def load(
     Args:
         name: "tiny", "mistral", "hf.co/OWNER/REPO:Q4_K_M", … or the path of a .gguf file.
         n_ctx: tokens; None: what the file says, at most 4096.
-        n_threads: worker threads; the reference executor leaves this to NumPy.
+        n_threads: worker threads; None: LOCALMIX_THREADS, else one per physical core.
         kv: type of the cached keys and values; the reference executor always keeps float32.
         weights: "mapped" reads them in place, "resident" copies them; the reference executor maps
             them.

@@ -34,6 +34,7 @@ ONE_DOOR = {
     "tokenizers": "text/bpe.py",
     "platformdirs": "settings.py",
     "filelock": "registry/store.py",
+    "threadpoolctl": "execute/reference.py",
 }
 """The one place that imports a dependency, so that another could take its place."""
 

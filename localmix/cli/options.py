@@ -70,7 +70,11 @@ class RunOptions:
     ] = False
     raw: Annotated[
         bool,
-        flag("--raw", text="Continue PROMPT as it is: no chat template, and control tokens in it count.", group=_ANSWER),
+        flag(
+            "--raw",
+            text="Continue PROMPT as it is: no chat template, and control tokens in it count.",
+            group=_ANSWER,
+        ),
     ] = False
     temperature: Annotated[
         float,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from localmix import settings
 from localmix.engine.model import Model
 from localmix.errors import InvalidGGUF, LocalmixError, UnsupportedModel
 from localmix.execute import Executor, ReferenceExecutor
@@ -13,7 +14,6 @@ from localmix.model.config import ModelConfig
 from localmix.model.ops import Plan
 from localmix.model.transformer import describe
 from localmix.model.weights import Weights
-from localmix.settings import EXECUTORS, KV_TYPES, WEIGHTS_MODES
 from localmix.text.tokenizer import Tokenizer
 
 DEFAULT_CONTEXT = 4096
@@ -56,7 +56,7 @@ def load_file(
         model = Model(
             file,
             config,
-            _executor(executor, plan),
+            _executor(executor, plan, n_threads or settings.n_threads()),
             tokenizer,
             n_ctx=n_ctx or min(config.context_length, DEFAULT_CONTEXT),
         )
@@ -67,10 +67,10 @@ def load_file(
     return model
 
 
-def _executor(name: str, plan: Plan) -> Executor:
+def _executor(name: str, plan: Plan, n_threads: int) -> Executor:
     """Make the executor of that name; never another one in its place."""
     if name == "reference":
-        return ReferenceExecutor(plan)
+        return ReferenceExecutor(plan, n_threads)
     raise UnsupportedModel(
         "this version has no native executor yet", "leave it away, or use --executor reference"
     )
@@ -84,9 +84,9 @@ def _check_options(
         if count is not None and count < 1:
             raise LocalmixError(f"a {name} of {count} makes no sense", "use a number of at least 1")
     for name, value, allowed in (
-        ("cache type", kv, KV_TYPES),
-        ("way to hold weights", weights, WEIGHTS_MODES),
-        ("executor", executor, EXECUTORS),
+        ("cache type", kv, settings.KV_TYPES),
+        ("way to hold weights", weights, settings.WEIGHTS_MODES),
+        ("executor", executor, settings.EXECUTORS),
     ):
         if value not in allowed:
             raise LocalmixError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from localmix.cache import Batch, RingCache
 from localmix.cache.ring import sees
@@ -23,35 +24,53 @@ KEEP_BYTES = 1 << 30
 """Dequantized weights kept in memory: 1 GiB holds a model of 250 million weights whole."""
 
 
-class ReferenceExecutor:
-    """Runs one plan in NumPy."""
+ROWS_FOR_THREADS = 32
+"""Rows from which a product is worth more than one thread; a shorter one ends before they wake."""
 
-    def __init__(self, plan: ops.Plan, keep_bytes: int = KEEP_BYTES) -> None:
-        self._plan = plan
+
+class ReferenceExecutor:
+    """Runs one plan in NumPy.
+
+    Args:
+        plan: the pass.
+        n_threads: threads of NumPy's matrix products.
+        keep_bytes: dequantized weights kept in memory at most.
+    """
+
+    def __init__(self, plan: ops.Plan, n_threads: int = 1, keep_bytes: int = KEEP_BYTES) -> None:
+        self._steps = _with_last_uses(plan)
+        self._logits = plan.logits
         self._weights = _Dequantized(keep_bytes)
-        self._vocab_size = plan.logits.width
-        self._last_reader = {value: op for op in plan.ops for value in op.reads}
+        self._n_threads = n_threads
+        self._blas = ThreadpoolController()
 
     def run(self, batch: Batch, cache: RingCache, routes: Routes | None = None) -> Floats:
         """Compute a batch; see `Executor.run`."""
-        batch.check(self._vocab_size)
+        batch.check(self._logits.width)
         cache.admit(batch)
         values = _Values(batch, cache, self._weights)
-        with np.errstate(all="ignore"):  # damaged weights overflow; the check below reports them
-            for op in self._plan.ops:
+        n_threads = self._n_threads if len(batch) >= ROWS_FOR_THREADS else 1
+        # Damaged weights may overflow; that is reported below, as an error.
+        with self._blas.limit(limits=n_threads, user_api="blas"), np.errstate(all="ignore"):
+            for op, used_up in self._steps:
                 values.compute(op)
                 if routes is not None and isinstance(op, ops.Route):
                     routes[op.i_layer] = values.experts(op.out_experts)
-                for value in op.reads:
-                    if self._last_reader[value] is op:
-                        values.forget(value)
-        logits = values.array(self._plan.logits)
+                for value in used_up:
+                    values.forget(value)
+        logits = values.array(self._logits)
         if np.isnan(logits).any():
             raise LocalmixError(
                 "the model computes NaN: its weights are damaged, or hold infinities",
                 "download the file again, or try another quantization",
             )
         return logits
+
+
+def _with_last_uses(plan: ops.Plan) -> list[tuple[ops.Op, list[ops.Value]]]:
+    """Pair each op with the values that nobody reads after it."""
+    last_reader = {value: op for op in plan.ops for value in op.reads}
+    return [(op, [v for v in op.reads if last_reader[v] is op]) for op in plan.ops]
 
 
 class _Dequantized:
