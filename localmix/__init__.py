@@ -12,6 +12,8 @@ Importing this package is light: NumPy, Numba and huggingface_hub wait until the
 from __future__ import annotations
 
 import importlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from localmix.errors import (
@@ -30,8 +32,6 @@ from localmix.errors import (
 )
 
 if TYPE_CHECKING:
-    import os
-
     from localmix.engine import Model
 
 __version__ = "0.1.0"
@@ -85,8 +85,9 @@ def load(
     from localmix.engine import load_file
     from localmix.registry.resolve import resolve
 
+    path = Path(name) if isinstance(name, os.PathLike) else resolve(name, settings.home())
     return load_file(
-        resolve(str(name), settings.home()),
+        path,
         n_ctx=n_ctx,
         n_threads=n_threads,
         kv=kv,

@@ -68,11 +68,6 @@ class RingCache:
             ) from exc
         self.positions = np.full((n_sequences, self.n_slots), -1, np.int64)
 
-    @property
-    def n_bytes(self) -> int:
-        """Size of keys and values."""
-        return self.keys.nbytes + self.values.nbytes
-
     def admit(self, batch: Batch) -> None:
         """Give every row of a batch its slot; `store` then fills it, layer by layer.
 

@@ -130,7 +130,8 @@ class Generation(Iterator[Piece]):
         """Run to the end."""
         for _ in self:
             pass
-        assert self.finish_reason is not None
+        if self.finish_reason is None:
+            raise LocalmixError("the answer was left before its end", "ask again")
         return Completion(self.text, self.tokens, self.finish_reason, self.stats)
 
     def _run(self) -> Generator[Piece, None, None]:
@@ -177,7 +178,7 @@ class Generation(Iterator[Piece]):
         """Feed one token, dropping the older half first if the context is full -> logits (V,)."""
         if self._sequence.room:
             return self._sequence.feed([token])
-        kept = _cut([*self._sequence.ids, token], max(1, len(self._sequence.ids) // 2))
+        kept = _cut([*self._sequence.ids, token], max(2, len(self._sequence.ids) // 2))
         self._sequence.restart()
         return self._sequence.feed(kept)
 

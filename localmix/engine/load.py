@@ -58,7 +58,7 @@ def load_file(
             config,
             _executor(executor, plan, n_threads or settings.n_threads()),
             tokenizer,
-            n_ctx=n_ctx or min(config.context_length, DEFAULT_CONTEXT),
+            n_ctx or min(config.context_length, DEFAULT_CONTEXT),
         )
     except BaseException:
         file.close()

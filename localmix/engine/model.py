@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from localmix.cache import Batch, RingCache
 from localmix.engine.generate import Completion, Generation, Overflow, Request
 from localmix.engine.sequence import OnPrefill, TokenSequence
-from localmix.errors import ContextFull, UnsupportedModel
+from localmix.errors import ContextFull, LocalmixError, UnsupportedModel
 from localmix.execute import Executor
 from localmix.execute.executor import Routes
 from localmix.gguf import GGUFFile
@@ -45,16 +45,14 @@ class Model:
         config: ModelConfig,
         executor: Executor,
         tokenizer: Tokenizer,
-        *,
         n_ctx: int,
-        load_s: float = 0.0,
     ) -> None:
         self.file = file
         self.config = config
         self.tokenizer = tokenizer
         self.n_ctx = n_ctx
-        self.load_s = load_s
-        self._executor = executor
+        self.load_s = 0.0
+        self._executor: Executor | None = executor
         self._chat_format: ChatFormat | None = None
 
     @property
@@ -98,8 +96,7 @@ class Model:
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Compute the logits after every id of one fresh sequence: (T, V) float32."""
-        rows, _ = self._run_whole(ids)
-        return rows
+        return np.concatenate([logits for logits, _ in self._chunks(ids, wants_logits=True)])
 
     def route(self, ids: Sequence[int]) -> NDArray[np.int32]:
         """Return the experts that each token visits, best first: (L, T, A) int32.
@@ -108,11 +105,10 @@ class Model:
             UnsupportedModel: the model has no experts.
         """
         if not self.config.n_experts:
-            raise UnsupportedModel(
-                "a dense model has no experts to route to", "mixtral and tiny have experts"
-            )
-        _, routes = self._run_whole(ids)
-        return routes
+            raise UnsupportedModel("a dense model has no experts", "ask a Mixtral: tiny, mixtral")
+        routes = [routes for _, routes in self._chunks(ids, wants_logits=False)]
+        layers = range(self.config.n_layers)
+        return np.stack([np.concatenate([chunk[i] for chunk in routes]) for i in layers])
 
     def generate(
         self,
@@ -167,8 +163,9 @@ class Model:
         )
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
         request = Request(ids, max_tokens, stops, seed, on_overflow, sampling, is_answer)
+        sequence = TokenSequence(self._running(), self._new_cache())
         return Generation(
-            request, self._new_sequence(), self.tokenizer, load_s=self.load_s, on_prefill=on_prefill
+            request, sequence, self.tokenizer, load_s=self.load_s, on_prefill=on_prefill
         )
 
     def chat(
@@ -197,7 +194,8 @@ class Model:
         ).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Let go of the mapped file."""
+        """Let go of the mapped file and of all memory; the model cannot answer any more."""
+        self._executor = None
         self.file.close()
 
     def __enter__(self) -> Model:
@@ -206,25 +204,28 @@ class Model:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _new_sequence(self) -> TokenSequence:
-        n_chunk = min(CHUNK_TOKENS, self.n_ctx)
-        return TokenSequence(
-            self._executor, RingCache(self.config, n_ctx=self.n_ctx, n_chunk=n_chunk)
-        )
+    def _new_cache(self) -> RingCache:
+        return RingCache(self.config, n_ctx=self.n_ctx, n_chunk=min(CHUNK_TOKENS, self.n_ctx))
 
-    def _run_whole(self, ids: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Run one fresh sequence in chunks -> logits (T, V), experts (L, T, A), L = 0 if dense."""
+    def _chunks(
+        self, ids: Sequence[int], wants_logits: bool
+    ) -> Iterator[tuple[NDArray[np.float32], Routes]]:
+        """Run one fresh sequence, chunk by chunk -> logits (R, V) and routes of each."""
+        if not len(ids):
+            raise LocalmixError("there are no tokens to compute", "give at least one token")
         if len(ids) > self.n_ctx:
             raise ContextFull(
                 f"{len(ids)} tokens do not fit a context of {self.n_ctx}",
                 "load the model with a larger n_ctx",
             )
-        n_chunk = min(CHUNK_TOKENS, self.n_ctx)
-        cache = RingCache(self.config, n_ctx=self.n_ctx, n_chunk=n_chunk)
-        logits, experts = [], []
-        for start in range(0, max(1, len(ids)), n_chunk):
-            routes: Routes = {}
-            batch = Batch.of(ids[start : start + n_chunk], start)
-            logits.append(self._executor.run(batch, cache, routes))
-            experts.append(np.array([routes[i] for i in sorted(routes)], np.int32))  # (L, T, A)
-        return np.concatenate(logits), np.concatenate(experts, axis=1 if experts[0].size else 0)
+        executor, cache = self._running(), self._new_cache()
+        for start in range(0, len(ids), cache.n_chunk):
+            chunk, routes = ids[start : start + cache.n_chunk], Routes()
+            batch = Batch.of(chunk, start, wanted=None if wants_logits else [])
+            yield executor.run(batch, cache, routes), routes
+
+    def _running(self) -> Executor:
+        """Return the executor; raise if the model was closed."""
+        if self._executor is None:
+            raise LocalmixError("the model was closed", "load it again: localmix.load")
+        return self._executor

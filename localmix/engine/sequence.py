@@ -11,7 +11,7 @@ from localmix.cache import Batch, RingCache
 from localmix.execute import Executor
 
 OnPrefill = Callable[[int, int], None]
-"""Called with (tokens done, tokens in all) after every chunk of a prompt."""
+"""Called with (tokens done, tokens in all) before the first chunk of a prompt and after each."""
 
 
 class TokenSequence:
@@ -37,6 +37,8 @@ class TokenSequence:
         """
         n_chunk = self._cache.n_chunk
         last = np.empty(0, np.float32)
+        if on_prefill:
+            on_prefill(0, len(ids))
         for start in range(0, len(ids), n_chunk):
             chunk = ids[start : start + n_chunk]
             batch = Batch.of(chunk, len(self.ids), wanted=[len(chunk) - 1])

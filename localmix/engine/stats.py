@@ -14,7 +14,7 @@ class Stats:
         prompt_tokens: tokens fed before the first new one.
         generated_tokens: new tokens, the end token not among them.
         load_s: seconds from the call of load to a model that can answer.
-        ttft_s: seconds from the call to the first new token.
+        ttft_s: seconds from the first step of the answer to the first new token.
         prefill_tok_s: prompt tokens per second.
         decode_tok_s: new tokens per second after the first one; 0 if there was only one.
         peak_rss_bytes: largest resident memory of this process so far, mapped pages among it.

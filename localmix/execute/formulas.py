@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from localmix.model.ops import Rotation
+
 Floats = NDArray[np.float32]
 
 
@@ -22,23 +24,17 @@ def rms_norm(x: Floats, weight: Floats, eps: float) -> Floats:
     return normal * weight
 
 
-def rotate_pairs(
-    x: Floats,
-    positions: NDArray[np.int64],
-    head_dim: int,
-    frequencies: NDArray[np.float64],
-    scale: float,
-) -> Floats:
-    """Turn the pairs (2i, 2i+1) of every head by position · frequencies[i]: (T, H·Hd) -> (T, H·Hd).
+def rotate_pairs(x: Floats, positions: NDArray[np.int64], rotation: Rotation) -> Floats:
+    """Turn the pairs (2i, 2i+1) of every head by position · frequencies[i]: (T, H·Hd) -> same.
 
     As complex numbers: (a + ib) · e^(i·angle), arXiv:2104.09864 section 3.2.2. Angles are made in
     float64, since a float32 angle at position 30,000 is off by 0.002.
     """
-    angles = positions[:, None] * frequencies[None, :]  # (T, R/2)
-    cos = (np.cos(angles) * scale).astype(np.float32)[:, None, :]  # (T, 1, R/2)
-    sin = (np.sin(angles) * scale).astype(np.float32)[:, None, :]
-    heads = x.reshape(len(x), -1, head_dim)  # (T, H, Hd)
-    n_rotated = 2 * len(frequencies)
+    angles = positions[:, None] * rotation.frequencies[None, :]  # (T, R/2)
+    cos = (np.cos(angles) * rotation.magnitude).astype(np.float32)[:, None, :]  # (T, 1, R/2)
+    sin = (np.sin(angles) * rotation.magnitude).astype(np.float32)[:, None, :]
+    heads = x.reshape(len(x), -1, rotation.head_dim)  # (T, H, Hd)
+    n_rotated = 2 * len(rotation.frequencies)
     even, odd = heads[..., 0:n_rotated:2], heads[..., 1:n_rotated:2]  # (T, H, R/2) each
     out = heads.copy()
     out[..., 0:n_rotated:2] = even * cos - odd * sin

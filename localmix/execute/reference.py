@@ -1,8 +1,9 @@
-"""The reference executor: runs a plan op by op in float32 NumPy. It is the oracle of every test.
+"""The reference executor: runs a plan op by op in float32 NumPy, the oracle of other executors.
 
-Weights are dequantized to float32 and then multiplied; activations are never quantized. It is slow
-and it is right. Some dequantized weights are kept (`keep_bytes`), so that a small model stays in
-memory; those of a large one are dequantized again in each batch.
+Its own oracle is transformers: `tests/golden` compares their logits. Weights are dequantized to
+float32 and then multiplied; activations are never quantized. Some dequantized weights are kept
+(`keep_bytes`), so that a small model stays in memory; those of a large one are dequantized again in
+each batch.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class ReferenceExecutor:
         return logits
 
 
-def _with_last_uses(plan: ops.Plan) -> list[tuple[ops.Op, list[ops.Value]]]:
+def _with_last_uses(plan: ops.Plan) -> list[tuple[ops.Op, list[ops.Activation]]]:
     """Pair each op with the values that nobody reads after it."""
     last_reader = {value: op for op in plan.ops for value in op.reads}
     return [(op, [v for v in op.reads if last_reader[v] is op]) for op in plan.ops]
@@ -77,17 +78,17 @@ class _Dequantized:
     """Weights as float32, the first ones kept up to a limit."""
 
     def __init__(self, keep_bytes: int) -> None:
-        self._kept: dict[int, Floats] = {}
+        self._kept: dict[Tensor, Floats] = {}
         self._room = keep_bytes
 
     def __call__(self, tensor: Tensor) -> Floats:
         """Return the weights of a tensor, in its shape."""
-        if (kept := self._kept.get(id(tensor))) is not None:
+        if (kept := self._kept.get(tensor)) is not None:
             return kept
         weights = tensor.to_float32()
         if weights.nbytes <= self._room:
             self._room -= weights.nbytes
-            self._kept[id(tensor)] = weights
+            self._kept[tensor] = weights
         return weights
 
     def multiply(self, x: Floats, projection: Projection) -> Floats:
@@ -103,16 +104,16 @@ class _Values:
         self._batch = batch
         self._cache = cache
         self._weights = weights
-        self._arrays: dict[ops.Value, Floats] = {}
-        self._experts: dict[ops.Value, NDArray[np.int32]] = {}
+        self._arrays: dict[ops.Activation, Floats] = {}
+        self._experts: dict[ops.Activation, NDArray[np.int32]] = {}
 
-    def array(self, value: ops.Value) -> Floats:
+    def array(self, value: ops.Activation) -> Floats:
         return self._arrays[value]
 
-    def experts(self, value: ops.Value) -> NDArray[np.int32]:
+    def experts(self, value: ops.Activation) -> NDArray[np.int32]:
         return self._experts[value]
 
-    def forget(self, value: ops.Value) -> None:
+    def forget(self, value: ops.Activation) -> None:
         self._arrays.pop(value, None)
         self._experts.pop(value, None)
 
@@ -130,8 +131,7 @@ class _Values:
             case ops.Linear():
                 x[op.out] = weights.multiply(x[op.x], op.projection)
             case ops.Rope():
-                positions = self._batch.positions
-                x[op.out] = rotate_pairs(x[op.x], positions, op.head_dim, op.frequencies, op.scale)
+                x[op.out] = rotate_pairs(x[op.x], self._batch.positions, op.rotation)
             case ops.Store():
                 self._cache.store(op.i_layer, self._batch, x[op.key], x[op.value])
             case ops.Attend():
@@ -142,8 +142,7 @@ class _Values:
                 x[op.out] = silu(x[op.gate]) * x[op.up]
             case ops.Route():
                 logits = x[op.x] @ weights(op.weight).T  # (T, E)
-                n_used = op.out_experts.width
-                self._experts[op.out_experts], x[op.out_shares] = route(logits, n_used)
+                self._experts[op.out_experts], x[op.out_shares] = route(logits, op.n_used)
             case ops.MixExperts():
                 x[op.out] = self._mix(op)
             case ops.SelectRows():
@@ -152,13 +151,14 @@ class _Values:
                 raise AssertionError(f"the reference executor does not know {type(op).__name__}")
 
     def _attend(self, op: ops.Attend) -> Floats:
-        """Attend row by row to the sequence that the row belongs to: (T, H·Hd)."""
-        query = self._arrays[op.query].reshape(-1, op.n_heads, op.head_dim)  # (T, H, Hd)
+        """Let the rows of each sequence look at their own ring: (T, H·Hd)."""
+        heads = op.heads
+        query = self._arrays[op.query].reshape(-1, heads.n_heads, heads.head_dim)  # (T, H, Hd)
         out = np.empty_like(query)
         for sequence in np.unique(self._batch.sequences):
             rows = self._batch.sequences == sequence
             keys, values, positions = self._cache.view(op.i_layer, sequence)
-            seen = sees(self._batch.positions[rows], positions, op.window)
+            seen = sees(self._batch.positions[rows], positions, heads.window)
             out[rows] = attend(query[rows], keys, values, seen)
         return out.reshape(len(out), -1)
 

@@ -1,6 +1,6 @@
 """Hyperparameters of a model, read from a file's keys and checked.
 
-A `ModelConfig` that exists is sound: every count is positive, heads divide, no number is NaN.
+A `ModelConfig` that was read is sound: every count is positive, heads divide, no number is NaN.
 Names are those of Mistral's reference code. Knows nothing of tensors. Source of the keys: the GGUF
 specification, "LLM" section.
 """

@@ -5,14 +5,13 @@ Source: arXiv:2401.04088, section 2.1: y = Σ softmax(TopA(x · W_g))_i · SwiGL
 
 from __future__ import annotations
 
-from localmix.model.ops import MixExperts, PlanBuilder, Route, Value
+from localmix.model.ops import Activation, PlanBuilder
 from localmix.model.weights import Mixture
 
 
-def mixture(plan: PlanBuilder, x: Value, ffn: Mixture, i_layer: int, n_used: int) -> Value:
+def mixture(
+    plan: PlanBuilder, x: Activation, ffn: Mixture, i_layer: int, n_used: int
+) -> Activation:
     """Describe the router and its experts, (T, D) -> (T, D)."""
-    experts, shares = plan.value(n_used), plan.value(n_used)  # (T, A) each
-    plan.append(Route(x, ffn.ffn_gate_inp, i_layer, experts, shares))
-    out = plan.value(x.width)
-    plan.append(MixExperts(x, experts, shares, ffn.experts, out))
-    return out
+    experts, shares = plan.route(x, ffn.ffn_gate_inp, i_layer, n_used)  # (T, A) each
+    return plan.mix_experts(x, experts, shares, ffn.experts)

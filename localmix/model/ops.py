@@ -1,7 +1,7 @@
 """The vocabulary of forward passes: what an op reads, what it makes, and which weights it uses.
 
 A plan is a tuple of ops in the order in which they run. An op never holds activations: it names
-them. A `Value` is such a name, for an array (rows, width) that exists only while a batch runs.
+them. A `Activation` is such a name, for an array (rows, width) that exists only while a batch runs.
 Executors give each op its meaning: `localmix/execute/reference.py` in NumPy.
 """
 
@@ -17,7 +17,7 @@ from localmix.model.weights import FeedForward, Projection
 
 
 @dataclass(frozen=True)
-class Value:
+class Activation:
     """The name of an array (T, width) of float32, or of int32 where an op says so."""
 
     index: int
@@ -25,14 +25,47 @@ class Value:
 
 
 @dataclass(frozen=True)
+class Rotation:
+    """How the heads of queries and keys turn; made in `rope.py`.
+
+    Attributes:
+        head_dim: elements of a head.
+        frequencies: (R / 2,) float64, angle per position of each rotated pair.
+        magnitude: factor on cosine and sine; 1 but for yarn.
+    """
+
+    head_dim: int
+    frequencies: NDArray[np.float64] = field(repr=False)
+    magnitude: float = 1.0
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The geometry of attention.
+
+    Attributes:
+        n_heads, n_kv_heads: query heads; key/value heads that they share.
+        head_dim: elements of a head.
+        window: positions that a row sees, its own among them; None: all.
+    """
+
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    window: int | None
+
+
+@dataclass(frozen=True)
 class Op:
-    """One step of a pass. Fields called `out…` are made by it, every other `Value` is read."""
+    """One step of a pass. Fields called `out…` are made by it, every other `Activation` is read."""
 
     @property
-    def reads(self) -> tuple[Value, ...]:
+    def reads(self) -> tuple[Activation, ...]:
         """Values that must exist before this op runs."""
         found = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return tuple(v for name, v in found if isinstance(v, Value) and not name.startswith("out"))
+        return tuple(
+            v for name, v in found if isinstance(v, Activation) and not name.startswith("out")
+        )
 
 
 @dataclass(frozen=True)
@@ -40,49 +73,47 @@ class Embed(Op):
     """out[t] = weight[token[t]]."""
 
     weight: Tensor  # (V, D)
-    out: Value
+    out: Activation
 
 
 @dataclass(frozen=True)
 class RmsNorm(Op):
     """out = x / sqrt(mean(x²) + eps) · weight (arXiv:1910.07467)."""
 
-    x: Value
+    x: Activation
     weight: Tensor  # (D,)
     eps: float
-    out: Value
+    out: Activation
 
 
 @dataclass(frozen=True)
 class Linear(Op):
     """out = x · weightᵀ + bias."""
 
-    x: Value
+    x: Activation
     projection: Projection
-    out: Value
+    out: Activation
 
 
 @dataclass(frozen=True)
 class Rope(Op):
     """Rotate pairs (2i, 2i+1) of every head by position · frequencies[i].
 
-    Source: arXiv:2104.09864, section 3.2.2. `scale` multiplies cosine and sine (yarn). Elements
-    beyond 2 · len(frequencies) of a head stay as they are.
+    Source: arXiv:2104.09864, section 3.2.2. Elements of a head that have no frequency stay as they
+    are.
     """
 
-    x: Value
-    head_dim: int
-    frequencies: NDArray[np.float64] = field(repr=False)
-    scale: float
-    out: Value
+    x: Activation
+    rotation: Rotation
+    out: Activation
 
 
 @dataclass(frozen=True)
 class Store(Op):
     """Put each row's key and value into the ring of a layer, in the slot of its position."""
 
-    key: Value
-    value: Value
+    key: Activation
+    value: Activation
     i_layer: int
 
 
@@ -94,31 +125,28 @@ class Attend(Op):
     key/value head h // (n_heads / n_kv_heads) (arXiv:2305.13245).
     """
 
-    query: Value
+    query: Activation
     i_layer: int
-    n_heads: int
-    n_kv_heads: int
-    head_dim: int
-    window: int | None
-    out: Value
+    heads: Heads
+    out: Activation
 
 
 @dataclass(frozen=True)
 class Add(Op):
     """out = a + b: the residual stream."""
 
-    a: Value
-    b: Value
-    out: Value
+    a: Activation
+    b: Activation
+    out: Activation
 
 
 @dataclass(frozen=True)
 class SwiGLU(Op):
     """out = gate · sigmoid(gate) · up (arXiv:2002.05202)."""
 
-    gate: Value
-    up: Value
-    out: Value
+    gate: Activation
+    up: Activation
+    out: Activation
 
 
 @dataclass(frozen=True)
@@ -128,30 +156,31 @@ class Route(Op):
     Source: arXiv:2401.04088, section 2.1.
     """
 
-    x: Value
+    x: Activation
     weight: Tensor  # (E, D)
     i_layer: int
-    out_experts: Value  # (T, A) int32
-    out_shares: Value  # (T, A), rows sum to 1
+    n_used: int
+    out_experts: Activation  # (T, A) int32
+    out_shares: Activation  # (T, A), rows sum to 1
 
 
 @dataclass(frozen=True)
 class MixExperts(Op):
     """out[t] = Σ_a shares[t, a] · expert[experts[t, a]](x[t])."""
 
-    x: Value
-    experts: Value  # (T, A) int32
-    shares: Value  # (T, A)
+    x: Activation
+    experts: Activation  # (T, A) int32
+    shares: Activation  # (T, A)
     weights: tuple[FeedForward, ...] = field(repr=False)
-    out: Value
+    out: Activation
 
 
 @dataclass(frozen=True)
 class SelectRows(Op):
     """Keep only the rows whose logits the batch wants: (T, width) -> (R, width)."""
 
-    x: Value
-    out: Value
+    x: Activation
+    out: Activation
 
 
 @dataclass(frozen=True)
@@ -159,7 +188,7 @@ class Plan:
     """A whole forward pass; `logits` is what it makes in the end."""
 
     ops: tuple[Op, ...]
-    logits: Value
+    logits: Activation
 
 
 class PlanBuilder:
@@ -167,53 +196,85 @@ class PlanBuilder:
 
     def __init__(self) -> None:
         self._ops: list[Op] = []
-        self._n_values = 0
+        self._n_activations = 0
 
-    def value(self, width: int) -> Value:
-        """Name a new array (T, width)."""
-        self._n_values += 1
-        return Value(self._n_values - 1, width)
-
-    def append(self, op: Op) -> None:
-        """Add an op behind those that make what it reads."""
-        self._ops.append(op)
-
-    def finish(self, logits: Value) -> Plan:
+    def finish(self, logits: Activation) -> Plan:
         """Close the plan."""
         return Plan(tuple(self._ops), logits)
 
-    def embed(self, weight: Tensor) -> Value:
+    def embed(self, weight: Tensor) -> Activation:
         """Look up token embeddings -> (T, D)."""
-        out = self.value(weight.shape[1])
-        self.append(Embed(weight, out))
+        out = self._new(weight.shape[1])
+        self._ops.append(Embed(weight, out))
         return out
 
-    def rms_norm(self, x: Value, weight: Tensor, eps: float) -> Value:
+    def rms_norm(self, x: Activation, weight: Tensor, eps: float) -> Activation:
         """Normalise rows -> (T, D)."""
-        out = self.value(x.width)
-        self.append(RmsNorm(x, weight, eps, out))
+        out = self._new(x.width)
+        self._ops.append(RmsNorm(x, weight, eps, out))
         return out
 
-    def linear(self, x: Value, projection: Projection) -> Value:
+    def linear(self, x: Activation, projection: Projection) -> Activation:
         """Multiply with a matrix -> (T, N)."""
-        out = self.value(projection.weight.shape[0])
-        self.append(Linear(x, projection, out))
+        out = self._new(projection.weight.shape[0])
+        self._ops.append(Linear(x, projection, out))
         return out
 
-    def add(self, a: Value, b: Value) -> Value:
+    def rope(self, x: Activation, rotation: Rotation) -> Activation:
+        """Rotate every head -> the shape of x."""
+        out = self._new(x.width)
+        self._ops.append(Rope(x, rotation, out))
+        return out
+
+    def store(self, key: Activation, value: Activation, i_layer: int) -> None:
+        """Put keys and values into the ring of a layer."""
+        self._ops.append(Store(key, value, i_layer))
+
+    def attend(self, query: Activation, i_layer: int, heads: Heads) -> Activation:
+        """Look at the ring of a layer -> (T, H · Hd)."""
+        out = self._new(query.width)
+        self._ops.append(Attend(query, i_layer, heads, out))
+        return out
+
+    def add(self, a: Activation, b: Activation) -> Activation:
         """Add -> (T, D)."""
-        out = self.value(a.width)
-        self.append(Add(a, b, out))
+        out = self._new(a.width)
+        self._ops.append(Add(a, b, out))
         return out
 
-    def swiglu(self, gate: Value, up: Value) -> Value:
+    def swiglu(self, gate: Activation, up: Activation) -> Activation:
         """Gate -> (T, F)."""
-        out = self.value(gate.width)
-        self.append(SwiGLU(gate, up, out))
+        out = self._new(gate.width)
+        self._ops.append(SwiGLU(gate, up, out))
         return out
 
-    def select_rows(self, x: Value) -> Value:
-        """Keep the wanted rows -> (R, D)."""
-        out = self.value(x.width)
-        self.append(SelectRows(x, out))
+    def route(
+        self, x: Activation, weight: Tensor, i_layer: int, n_used: int
+    ) -> tuple[Activation, Activation]:
+        """Choose experts -> their numbers (T, A) and their shares (T, A)."""
+        experts, shares = self._new(n_used), self._new(n_used)
+        self._ops.append(Route(x, weight, i_layer, n_used, experts, shares))
+        return experts, shares
+
+    def mix_experts(
+        self,
+        x: Activation,
+        experts: Activation,
+        shares: Activation,
+        weights: tuple[FeedForward, ...],
+    ) -> Activation:
+        """Run the chosen experts and add up their shares -> (T, D)."""
+        out = self._new(x.width)
+        self._ops.append(MixExperts(x, experts, shares, weights, out))
         return out
+
+    def select_rows(self, x: Activation) -> Activation:
+        """Keep the wanted rows -> (R, D)."""
+        out = self._new(x.width)
+        self._ops.append(SelectRows(x, out))
+        return out
+
+    def _new(self, width: int) -> Activation:
+        """Name a new array (T, width)."""
+        self._n_activations += 1
+        return Activation(self._n_activations - 1, width)

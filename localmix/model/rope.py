@@ -13,49 +13,33 @@ yarn       fast pairs keep θ_i, slow ones get θ_i / factor, a ramp in between
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from localmix.gguf import Tensor
 from localmix.model.config import ModelConfig, RopeScaling
-from localmix.model.ops import PlanBuilder, Rope, Value
+from localmix.model.ops import Rotation
 
 
-@dataclass(frozen=True)
-class Rotation:
-    """The angles per position of a model, (rope_dim / 2,), and the factor on cosine and sine."""
+def rotation(config: ModelConfig, rope_freqs: Tensor | None) -> Rotation:
+    """Compute how the heads of a model turn.
 
-    head_dim: int
-    frequencies: NDArray[np.float64] = field(repr=False)
-    scale: float
-
-    @classmethod
-    def from_config(cls, config: ModelConfig, rope_freqs: Tensor | None) -> Rotation:
-        """Compute the frequencies of a model.
-
-        Args:
-            config: its base, rotated elements and scaling.
-            rope_freqs: divisors (rope_dim / 2,) from the file, or None.
-        """
-        pairs = np.arange(0, config.rope_dim, 2, dtype=np.float64)  # (rope_dim / 2,)
-        frequencies = config.rope_base ** (-pairs / config.rope_dim)
-        if rope_freqs is not None:
-            frequencies = frequencies / rope_freqs.to_float32().astype(np.float64)
-        scaling = config.rope_scaling
-        if scaling.kind == "linear":
-            frequencies = frequencies / scaling.factor
-        if scaling.kind == "yarn":
-            keep = scaling.extrapolation * _yarn_ramp(scaling, config.rope_base, config.rope_dim)
-            frequencies = frequencies * keep + frequencies / scaling.factor * (1 - keep)
-        return cls(config.head_dim, frequencies, scaling.magnitude)
-
-    def __call__(self, plan: PlanBuilder, x: Value) -> Value:
-        """Rotate every head of x, (T, heads · Hd) -> the same shape."""
-        out = plan.value(x.width)
-        plan.append(Rope(x, self.head_dim, self.frequencies, self.scale, out))
-        return out
+    Args:
+        config: its base, rotated elements and scaling.
+        rope_freqs: divisors (rope_dim / 2,) from the file, or None.
+    """
+    pairs = np.arange(0, config.rope_dim, 2, dtype=np.float64)  # (rope_dim / 2,)
+    frequencies = config.rope_base ** (-pairs / config.rope_dim)
+    if rope_freqs is not None:
+        frequencies = frequencies / rope_freqs.to_float32().astype(np.float64)
+    scaling = config.rope_scaling
+    if scaling.kind == "linear":
+        frequencies = frequencies / scaling.factor
+    elif scaling.kind == "yarn":
+        keep = scaling.extrapolation * _yarn_ramp(scaling, config.rope_base, config.rope_dim)
+        frequencies = frequencies * keep + frequencies / scaling.factor * (1 - keep)
+    return Rotation(config.head_dim, frequencies, scaling.magnitude)
 
 
 def _yarn_ramp(scaling: RopeScaling, base: float, rope_dim: int) -> NDArray[np.float64]:

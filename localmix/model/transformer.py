@@ -12,8 +12,8 @@ from localmix.model.attention import attention
 from localmix.model.config import ModelConfig
 from localmix.model.experts import mixture
 from localmix.model.feed_forward import feed_forward
-from localmix.model.ops import Plan, PlanBuilder
-from localmix.model.rope import Rotation
+from localmix.model.ops import Heads, Plan, PlanBuilder
+from localmix.model.rope import rotation
 from localmix.model.weights import Mixture, Weights
 
 
@@ -25,12 +25,13 @@ def describe(config: ModelConfig, weights: Weights) -> Plan:
         (R, V).
     """
     plan = PlanBuilder()
-    rotate = Rotation.from_config(config, weights.rope_freqs)
+    turn = rotation(config, weights.rope_freqs)
+    heads = Heads(config.n_heads, config.n_kv_heads, config.head_dim, config.sliding_window)
 
     x = plan.embed(weights.token_embd)  # (T, D)
     for i_layer, layer in enumerate(weights.layers):
         h = plan.rms_norm(x, layer.attn_norm, config.norm_eps)
-        x = plan.add(x, attention(plan, h, layer, i_layer, rotate, config))
+        x = plan.add(x, attention(plan, h, layer, i_layer, turn, heads))
         h = plan.rms_norm(x, layer.ffn_norm, config.norm_eps)
         if isinstance(layer.ffn, Mixture):
             x = plan.add(x, mixture(plan, h, layer.ffn, i_layer, config.n_experts_used))

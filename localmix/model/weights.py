@@ -129,7 +129,7 @@ def _mixture(take: _Taker, prefix: str, config: ModelConfig) -> Mixture:
 class _Taker:
     """Takes tensors by name, checks their shapes, and knows at the end what nobody took."""
 
-    HARMLESS = ("rot_embd.weight", "rope_freqs.weight")
+    HARMLESS = "attn_rot_embd.weight"
     """Rotary tables of old converters: we compute our own."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:

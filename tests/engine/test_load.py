@@ -1,5 +1,8 @@
 """Loading: options, limits, and what the file says."""
 
+import weakref
+from pathlib import Path
+
 import pytest
 from gguf import GGUFValueType as V
 from support.models import Shape, write_model
@@ -62,10 +65,19 @@ def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path):
         localmix.load(path)
 
 
-def test_the_file_is_let_go_when_the_model_is_closed(tmp_path):
-    path = write_model(tmp_path / "m.gguf")
-    with localmix.load(path) as model:
-        assert model.path == path
-    path.unlink()
-    with pytest.raises(LocalmixError):
-        localmix.load(path)
+def test_a_closed_model_lets_everything_go_and_says_so(tmp_path):
+    model = localmix.load(write_model(tmp_path / "m.gguf"))
+    executor = weakref.ref(model._executor)
+    model.logits([5])
+    model.close()
+    assert executor() is None
+    for use in (lambda: model.logits([5]), lambda: model.generate([5])):
+        with pytest.raises(LocalmixError, match="closed"):
+            use()
+
+
+def test_a_path_is_a_path_even_if_a_name_is_spelled_like_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "tiny", Shape(context_length=77))
+    assert localmix.load(Path("tiny")).config.context_length == 77
+    assert localmix.load("tiny").config.context_length != 77

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from localmix.execute.formulas import attend, rms_norm, rotate_pairs, route, silu, softmax
+from localmix.model.ops import Rotation
 
 RNG_SEED = 7
 
@@ -25,14 +26,14 @@ def test_rms_norm_by_hand():
 def test_rotation_turns_neighbouring_pairs():
     """A quarter turn maps (a, b) to (−b, a) within (0, 1) and (2, 3), not within (0, 2), (1, 3)."""
     x = np.float32([[1, 2, 3, 4]])
-    turned = rotate_pairs(x, np.array([1]), 4, np.full(2, math.pi / 2), scale=1.0)
+    turned = rotate_pairs(x, np.array([1]), Rotation(4, np.full(2, math.pi / 2)))
     assert turned == pytest.approx(np.float32([[-2, 1, -4, 3]]), abs=1e-6)
 
 
 def test_rotation_goes_by_position_and_leaves_position_zero_alone():
     x = random(3, 8)
     frequencies = np.array([1.0, 0.1])
-    turned = rotate_pairs(x, np.array([0, 1, 5]), 4, frequencies, scale=1.0)
+    turned = rotate_pairs(x, np.array([0, 1, 5]), Rotation(4, frequencies))
     assert np.array_equal(turned[0], x[0])
     for t, position in enumerate((0, 1, 5)):
         for head in range(2):
@@ -45,16 +46,16 @@ def test_rotation_goes_by_position_and_leaves_position_zero_alone():
 
 def test_rotation_of_part_of_a_head_leaves_the_rest():
     x = random(2, 8)
-    turned = rotate_pairs(x, np.array([3, 4]), 8, np.array([1.0, 0.5]), scale=1.0)
+    turned = rotate_pairs(x, np.array([3, 4]), Rotation(8, np.array([1.0, 0.5])))
     assert np.array_equal(turned[:, 4:], x[:, 4:])
     assert not np.allclose(turned[:, :4], x[:, :4])
 
 
-def test_rotation_scale_stretches_only_what_turns():
+def test_magnitude_stretches_only_what_turns():
     x = random(1, 4)
-    assert rotate_pairs(x, np.array([0]), 4, np.array([1.0]), scale=2.0) == pytest.approx(
-        np.concatenate([2 * x[:, :2], x[:, 2:]], axis=1)
-    )
+    assert rotate_pairs(
+        x, np.array([0]), Rotation(4, np.array([1.0]), magnitude=2.0)
+    ) == pytest.approx(np.concatenate([2 * x[:, :2], x[:, 2:]], axis=1))
 
 
 def test_attention_equals_loops_over_tokens_heads_and_slots():

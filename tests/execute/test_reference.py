@@ -13,6 +13,7 @@ from localmix.execute import ReferenceExecutor
 from localmix.execute.formulas import attend, rms_norm, rotate_pairs, route, silu
 from localmix.gguf import GGUFFile
 from localmix.model.config import ModelConfig
+from localmix.model.ops import Rotation
 from localmix.model.transformer import describe
 from localmix.model.weights import Weights
 
@@ -56,7 +57,7 @@ def naive_logits(tensors, shape, ids, window):
     x = tensors["token_embd.weight"][ids]
 
     def heads(y, rotate):
-        y = rotate_pairs(y, positions, head_dim, frequencies, 1.0) if rotate else y
+        y = rotate_pairs(y, positions, Rotation(head_dim, frequencies)) if rotate else y
         return y.reshape(len(ids), -1, head_dim)
 
     def ffn(h, gate, up, down):
@@ -183,14 +184,32 @@ def test_weights_dequantized_each_time_equal_weights_kept(tmp_path):
     assert np.array_equal(run(kept, config, IDS, 16), run(fresh, config, IDS, 16))
 
 
-def test_routes_are_those_of_the_router(tmp_path):
-    executor, config = executor_of(write_model(tmp_path / "m.gguf", SPARSE))
+def test_routes_are_those_of_the_router_best_first(tmp_path):
+    """In a model of one layer the router sees the embedding and the attention alone."""
+    shape = replace(SPARSE, n_layers=1, window=1)
+    tensors = tensors_of(shape)
+    executor, config = executor_of(write_model(tmp_path / "m.gguf", shape, tensors=tensors))
     routes = {}
     run(executor, config, IDS, len(IDS), routes)
-    assert sorted(routes) == [0, 1]
-    assert all(chosen.shape == (len(IDS), 2) for chosen in routes.values())
-    assert all((chosen[:, 0] != chosen[:, 1]).all() for chosen in routes.values())
-    assert {int(e) for chosen in routes.values() for e in chosen.ravel()} == set(range(8))
+
+    def w(name):
+        return tensors[f"blk.0.{name}.weight"]
+
+    x = tensors["token_embd.weight"][IDS]
+    # With a window of 1 a token sees itself alone: attention passes its own value on.
+    value = rms_norm(x, w("attn_norm"), 1e-5) @ w("attn_v").T  # (T, K * Hd)
+    shared = np.repeat(value.reshape(len(IDS), 2, 8), 2, axis=1).reshape(len(IDS), 32)
+    h = rms_norm(x + shared @ w("attn_output").T, w("ffn_norm"), 1e-5)
+    expected = np.argsort(-(h @ w("ffn_gate_inp").T), axis=1)[:, :2]
+    assert np.array_equal(routes[0], expected)
+    assert {int(e) for e in expected.ravel()} == set(range(8))
+
+
+def test_any_number_of_threads_gives_the_same_logits(tmp_path):
+    path = write_model(tmp_path / "m.gguf", SPARSE)
+    one, config = executor_of(path, n_threads=1)
+    two, _ = executor_of(path, n_threads=2)
+    assert run(one, config, IDS, 60) == pytest.approx(run(two, config, IDS, 60), abs=TOLERANCE)
 
 
 def test_nan_weights_are_an_error_and_not_an_answer(tmp_path):

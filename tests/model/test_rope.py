@@ -10,7 +10,7 @@ from support.models import write_model
 
 from localmix.gguf import GGUFFile
 from localmix.model.config import ModelConfig, RopeScaling
-from localmix.model.rope import Rotation
+from localmix.model.rope import rotation
 
 
 @pytest.fixture
@@ -25,17 +25,15 @@ def plain(i):
 
 
 def test_plain_frequencies_fall_from_one_to_almost_one_over_the_base(config):
-    rotation = Rotation.from_config(config, None)
-    assert rotation.frequencies == pytest.approx([plain(i) for i in range(64)])
-    assert rotation.frequencies[0] == 1
-    assert rotation.scale == 1
+    turn = rotation(config, None)
+    assert turn.frequencies == pytest.approx([plain(i) for i in range(64)])
+    assert turn.frequencies[0] == 1
+    assert turn.magnitude == 1
 
 
 def test_linear_scaling_divides_every_frequency(config):
     scaled = replace(config, rope_scaling=RopeScaling("linear", factor=4))
-    assert Rotation.from_config(scaled, None).frequencies == pytest.approx(
-        [plain(i) / 4 for i in range(64)]
-    )
+    assert rotation(scaled, None).frequencies == pytest.approx([plain(i) / 4 for i in range(64)])
 
 
 def test_divisors_from_the_file_divide_pair_by_pair(config):
@@ -43,15 +41,15 @@ def test_divisors_from_the_file_divide_pair_by_pair(config):
         def to_float32(self):
             return np.arange(1, 65, dtype=np.float32)
 
-    assert Rotation.from_config(config, Divisors()).frequencies == pytest.approx(
+    assert rotation(config, Divisors()).frequencies == pytest.approx(
         [plain(i) / (i + 1) for i in range(64)]
     )
 
 
 def test_yarn_keeps_fast_pairs_and_divides_slow_ones(config):
     scaled = replace(config, rope_scaling=RopeScaling("yarn", 16, original_context_length=4096))
-    rotation = Rotation.from_config(scaled, None)
-    assert rotation.scale == 1
+    turn = rotation(scaled, None)
+    assert turn.magnitude == 1
 
     def pair(turns):
         return 128 * math.log(4096 / (turns * 2 * math.pi)) / (2 * math.log(10_000))
@@ -60,9 +58,9 @@ def test_yarn_keeps_fast_pairs_and_divides_slow_ones(config):
     assert (low, high) == (20, 46)  # the values of ggml's rope_yarn_corr_dims
     for i in range(64):
         keep = 1 - min(1, max(0, (i - low) / (high - low)))
-        assert rotation.frequencies[i] == pytest.approx(plain(i) * (keep + (1 - keep) / 16))
-    assert rotation.frequencies[:21] == pytest.approx([plain(i) for i in range(21)])
-    assert rotation.frequencies[46:] == pytest.approx([plain(i) / 16 for i in range(46, 64)])
+        assert turn.frequencies[i] == pytest.approx(plain(i) * (keep + (1 - keep) / 16))
+    assert turn.frequencies[:21] == pytest.approx([plain(i) for i in range(21)])
+    assert turn.frequencies[46:] == pytest.approx([plain(i) / 16 for i in range(46, 64)])
 
 
 SCALED = [
@@ -83,7 +81,7 @@ SCALED = [
 def test_magnitude_of_cosine_and_sine(tmp_path, keys, magnitude):
     with GGUFFile.open(write_model(tmp_path / "yarn.gguf", keys=keys)) as file:
         config = ModelConfig.from_metadata(file.metadata)
-    assert Rotation.from_config(config, None).scale == pytest.approx(magnitude)
+    assert rotation(config, None).magnitude == pytest.approx(magnitude)
 
 
 def test_a_factor_without_a_type_is_linear(tmp_path):
