@@ -25,6 +25,8 @@ class Subject:
 
     Attributes:
         isa: tier of the kernels; None for the reference executor, which has none.
+        kv: type of the cached keys and values.
+        reads_blocks: the executor multiplies the file's own blocks.
         jit_s: seconds of compiling; 0 for the reference executor.
         window: positions that a token attends to at most; None: all.
     """
@@ -39,6 +41,7 @@ class Subject:
     isa: str | None
     threads: int
     kv: str
+    reads_blocks: bool
     load_s: float
     jit_s: float
     window: int | None
@@ -66,7 +69,7 @@ class Report:
 
     @property
     def read_gb_s(self) -> float:
-        """What decode read per second, in 10⁹ bytes."""
+        """What decode got through per second, in 10⁹ bytes of the file and the cache."""
         return self.decode_bytes * self.measured.decode.median / 1e9
 
     @property
@@ -80,8 +83,9 @@ class Report:
 
     @property
     def pct_of_read_bandwidth(self) -> float | None:
-        """Share of the read bandwidth; None when the caches hold the weights."""
-        if self.machine.holds_in_cache(self.decode_bytes) or not self.machine.read_gb_s:
+        """Share of the read bandwidth; None when caches hold the weights or blocks are not read."""
+        in_cache = self.machine.holds_in_cache(self.decode_bytes)
+        if in_cache or not self.subject.reads_blocks or not self.machine.read_gb_s:
             return None
         return 100 * self.read_gb_s / self.machine.read_gb_s
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from localmix import units
 from localmix.cli.options import RunOptions
-from localmix.cli.show import StatusLine, Streams, console, printable
+from localmix.cli.terminal import StatusLine, Streams, console, printable
 
 if TYPE_CHECKING:
     from localmix.engine import Generation, Model, Stats
@@ -35,14 +35,20 @@ def open_model(options: RunOptions, streams: Streams) -> Model:
     from localmix.errors import NotPulled
 
     try:
-        return localmix.load(options.model, **options.load_settings())
+        model = localmix.load(options.model, **options.load_settings())
     except NotPulled:
         if not streams.person_is_there:
             raise
-    from localmix.cli.models import download
+        from localmix.cli.models import download
 
-    download(options.model, streams)
-    return localmix.load(options.model, **options.load_settings())
+        download(options.model, streams)
+        model = localmix.load(options.model, **options.load_settings())
+    if model.n_ctx > model.config.context_length:
+        console(streams.stderr).print(
+            f"[warn]note:[/warn] the model was trained for {model.config.context_length} tokens; "
+            f"beyond them, up to {model.n_ctx}, its answers may be of no use"
+        )
+    return model
 
 
 def prompt_ids(model: Model, prompt: str | Sequence[Message], options: RunOptions) -> list[int]:
@@ -115,7 +121,7 @@ class Answering:
     def remark(self) -> None:
         """Say on stderr that the context cut the answer, if so, and the figures if asked for."""
         options, generation, stderr = self._options, self.generation, self._streams.stderr
-        if options.max_tokens is None and generation.finish_reason == "length":
+        if generation.finish_reason == "length" and len(generation.tokens) != options.max_tokens:
             page = console(stderr)
             page.print(
                 f"[warn]note:[/warn] the answer stops here: the context of {self._model.n_ctx} "

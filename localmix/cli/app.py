@@ -11,7 +11,7 @@ from localmix import __version__
 from localmix.cli import bench, models, run
 from localmix.cli.errors import guard
 from localmix.cli.help import Command, Group
-from localmix.cli.show import Streams
+from localmix.cli.terminal import Streams
 
 EXAMPLES = """
 localmix run tiny "Tell me a story about a fox"

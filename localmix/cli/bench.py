@@ -16,7 +16,7 @@ from localmix.cli.options import (
     takes,
     within,
 )
-from localmix.cli.show import StatusLine, Streams, console, write_json, write_table
+from localmix.cli.terminal import StatusLine, Streams, console, write_json, write_table
 from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS
 
 if TYPE_CHECKING:
@@ -137,8 +137,8 @@ def _measure(arguments: BenchArguments, streams: Streams, card: TextIO | None) -
         name: value for name, value in said.items() if value is not None
     }
     with localmix.load(arguments.model, n_ctx=options.n_ctx, **settings_said) as model:
-        machine = measure_machine(arguments.threads)
-        subject = _subject(model, arguments, machine)
+        machine = measure_machine(model.executor.n_threads)
+        subject = _subject(model, arguments)
         if card:
             _write_card(subject, machine, options, card)
         status = StatusLine(streams.stderr, delay_s=0.0)
@@ -149,9 +149,10 @@ def _measure(arguments: BenchArguments, streams: Streams, card: TextIO | None) -
     return Report(subject, machine, options, measured)
 
 
-def _subject(model: Model, arguments: BenchArguments, machine: Machine) -> Subject:
-    from localmix.bench.cost import n_parameters, quantization_label, token_cost
+def _subject(model: Model, arguments: BenchArguments) -> Subject:
+    from localmix.bench.cost import token_cost
     from localmix.bench.report import Subject
+    from localmix.gguf.summary import n_parameters, quantization_label
 
     return Subject(
         name=arguments.model,
@@ -160,10 +161,11 @@ def _subject(model: Model, arguments: BenchArguments, machine: Machine) -> Subje
         file_bytes=model.file.size_bytes,
         n_parameters=n_parameters(model.file.tensors),
         quantization=quantization_label(model.file),
-        executor=arguments.executor or "reference",
+        executor=model.executor.name,
         isa=None,
-        threads=arguments.threads or machine.cores,
-        kv=arguments.kv or "f16",
+        threads=model.executor.n_threads,
+        kv=model.executor.kv,
+        reads_blocks=model.executor.reads_blocks,
         load_s=model.load_s,
         jit_s=0.0,
         window=model.config.sliding_window,
@@ -187,8 +189,10 @@ def _write_card(subject: Subject, machine: Machine, options: BenchOptions, stdou
         markup=False,
     )
     per_token = subject.decode_bytes(options.depth)
-    line = f"a token reads {units.size(per_token)}"
-    if machine.holds_in_cache(per_token):
+    line = f"a token needs {units.size(per_token)} of the file"
+    if not subject.reads_blocks:
+        line += "; this executor reads them as float32, so memory's limit is not stated"
+    elif machine.holds_in_cache(per_token):
         line += ", which the caches hold: memory is no limit here"
     else:
         line += f": memory allows {units.rate(machine.read_gb_s * 1e9 / per_token)} at most"

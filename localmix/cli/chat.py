@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from localmix.cli.answer import Answering, Message, messages_of
 from localmix.cli.errors import explain, write_report
 from localmix.cli.options import RunOptions
-from localmix.cli.show import Streams, console
-from localmix.errors import LocalmixError
+from localmix.cli.terminal import Streams, console
+from localmix.errors import ContextFull, LocalmixError
 
 if TYPE_CHECKING:
     from localmix.engine import Model
@@ -71,22 +71,27 @@ class Chat:
                 self.turn(text)
 
     def turn(self, text: str) -> None:
-        """Answer one message. Without an answer, because of an error, the message is forgotten."""
+        """Answer one message; one that gets no answer is forgotten."""
         self.messages.append({"role": "user", "content": text})
+        answer = ""
         try:
             answering = Answering(self._model, self.messages, self._options, self._streams)
-        except LocalmixError as error:
-            self._refuse(error)
-            return
-        try:
-            answering.stream()
-            answering.remark()
+            try:
+                answering.stream()
+                answering.remark()
+            finally:
+                answer = answering.generation.text.strip()
         except KeyboardInterrupt:
             self._say("stopped")
+        except ContextFull as error:
+            error.hint = f"/clear, or {error.hint}"
+            write_report(explain(error, ["run"]), self._streams.stderr)
         except LocalmixError as error:
-            self._refuse(error)
-            return
-        self.messages.append({"role": "assistant", "content": answering.generation.text.strip()})
+            write_report(explain(error, ["run"]), self._streams.stderr)
+        if answer:
+            self.messages.append({"role": "assistant", "content": answer})
+        else:
+            self.messages.pop()
 
     def command(self, line: str) -> None:
         """Do what a line that starts with a slash says."""
@@ -110,10 +115,6 @@ class Chat:
             line = self._read_line(CONTINUATION)
         lines.append(line.rstrip()[: -len(FENCE)])
         return "\n".join(lines).strip("\n")
-
-    def _refuse(self, error: LocalmixError) -> None:
-        self.messages.pop()
-        write_report(explain(error, ["run"]), self._streams.stderr)
 
     def _say(self, text: str) -> None:
         console(self._streams.stderr).print(text, style="muted", markup=False)

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 import typer
 
-from localmix.cli.show import Streams, console, one_line
+from localmix.cli.terminal import Streams, console, one_line
 from localmix.errors import LocalmixError
 
 # Newer releases of Typer carry their own copy of Click: reach its class by a name both have.

@@ -10,7 +10,7 @@ import typer
 from localmix import units
 from localmix.cli.options import flag
 from localmix.cli.progress import shown_progress
-from localmix.cli.show import Streams, console, write_fields, write_json, write_table
+from localmix.cli.terminal import Streams, console, write_fields, write_json, write_table
 
 if TYPE_CHECKING:
     from localmix.gguf import GGUFFile
@@ -157,7 +157,7 @@ def _list_record(model: StoredModel) -> dict[str, Any]:
 
 def _show_record(name: str, file: GGUFFile, config: ModelConfig) -> dict[str, Any]:
     """The object of `show --json`."""
-    from localmix.bench.cost import n_parameters, quantization_label
+    from localmix.gguf.summary import n_parameters, quantization_label
 
     return {
         "name": name,
@@ -173,7 +173,7 @@ def _show_record(name: str, file: GGUFFile, config: ModelConfig) -> dict[str, An
 
 def _show_fields(name: str, file: GGUFFile, config: ModelConfig) -> list[tuple[str, str]]:
     """The lines of `show`, in the order of what people ask first."""
-    from localmix.bench.cost import n_parameters, quantization_label, tensor_types
+    from localmix.gguf.summary import n_parameters, quantization_label, tensor_types
 
     types = tensor_types(file.tensors)
     shards = f" in {len(file.shards)} files" if len(file.shards) > 1 else ""

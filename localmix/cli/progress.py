@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from localmix import units
-from localmix.cli.show import console, one_line
+from localmix.cli.terminal import console, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -5,13 +5,13 @@ The way of a token starts here: prompt → `answer.py` → `engine` → pieces o
 
 from __future__ import annotations
 
-import sys
+import os
 from typing import TextIO
 
 from localmix.cli.answer import Answering, messages_of, open_model, stats_record
 from localmix.cli.errors import WrongUsage
 from localmix.cli.options import RunOptions, takes
-from localmix.cli.show import Streams, write_json
+from localmix.cli.terminal import Streams, write_json
 
 EXAMPLES = """
 localmix run tiny "Tell me a story about a fox"
@@ -82,9 +82,11 @@ def _read_all(stdin: TextIO) -> str:
 
 
 def _sound(argument: str) -> str:
-    """An argument as valid Unicode: bytes that were no UTF-8 reach Python as lone surrogates."""
-    encoded = argument.encode(sys.getfilesystemencoding(), "surrogateescape")
-    return encoded.decode("utf-8", "replace")
+    """An argument as valid Unicode, whatever the locale: UTF-8 if its bytes are that."""
+    try:
+        return os.fsencode(argument).decode("utf-8")
+    except UnicodeError:
+        return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in argument)
 
 
 def _check_together(options: RunOptions, prompt: str | None) -> None:

@@ -61,6 +61,13 @@ class Model:
         return self.file.path
 
     @property
+    def executor(self) -> Executor:
+        """What runs the model; raises LocalmixError once the model was closed."""
+        if self._executor is None:
+            raise LocalmixError("the model was closed", "load it again: localmix.load")
+        return self._executor
+
+    @property
     def chat_format(self) -> ChatFormat:
         """How messages become a prompt; raises TemplateError when the file does not tell."""
         if self._chat_format is None:
@@ -163,7 +170,7 @@ class Model:
         )
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
         request = Request(ids, max_tokens, stops, seed, on_overflow, sampling, is_answer)
-        sequence = TokenSequence(self._running(), self._new_cache())
+        sequence = TokenSequence(self.executor, self._new_cache())
         return Generation(
             request, sequence, self.tokenizer, load_s=self.load_s, on_prefill=on_prefill
         )
@@ -218,14 +225,8 @@ class Model:
                 f"{len(ids)} tokens do not fit a context of {self.n_ctx}",
                 "load the model with a larger n_ctx",
             )
-        executor, cache = self._running(), self._new_cache()
+        executor, cache = self.executor, self._new_cache()
         for start in range(0, len(ids), cache.n_chunk):
             chunk, routes = ids[start : start + cache.n_chunk], Routes()
             batch = Batch.of(chunk, start, wanted=None if wants_logits else [])
             yield executor.run(batch, cache, routes), routes
-
-    def _running(self) -> Executor:
-        """Return the executor; raise if the model was closed."""
-        if self._executor is None:
-            raise LocalmixError("the model was closed", "load it again: localmix.load")
-        return self._executor

@@ -14,7 +14,19 @@ Routes = dict[int, NDArray[np.int32]]
 
 
 class Executor(Protocol):
-    """Runs one plan."""
+    """Runs one plan.
+
+    Attributes:
+        name: "reference", later "native".
+        n_threads: threads that it may use.
+        kv: type of the keys and values that it really keeps.
+        reads_blocks: it multiplies the file's own blocks, and so reads just their bytes.
+    """
+
+    name: str
+    n_threads: int
+    kv: str
+    reads_blocks: bool
 
     def run(
         self, batch: Batch, cache: RingCache, routes: Routes | None = None

@@ -38,11 +38,15 @@ class ReferenceExecutor:
         keep_bytes: dequantized weights kept in memory at most.
     """
 
+    name = "reference"
+    kv = "f32"
+    reads_blocks = False
+
     def __init__(self, plan: ops.Plan, n_threads: int = 1, keep_bytes: int = KEEP_BYTES) -> None:
         self._steps = _with_last_uses(plan)
         self._logits = plan.logits
         self._weights = _Dequantized(keep_bytes)
-        self._n_threads = n_threads
+        self.n_threads = n_threads
         self._blas = ThreadpoolController()
 
     def run(self, batch: Batch, cache: RingCache, routes: Routes | None = None) -> Floats:
@@ -50,7 +54,7 @@ class ReferenceExecutor:
         batch.check(self._logits.width)
         cache.admit(batch)
         values = _Values(batch, cache, self._weights)
-        n_threads = self._n_threads if len(batch) >= ROWS_FOR_THREADS else 1
+        n_threads = self.n_threads if len(batch) >= ROWS_FOR_THREADS else 1
         # Damaged weights may overflow; that is reported below, as an error.
         with self._blas.limit(limits=n_threads, user_api="blas"), np.errstate(all="ignore"):
             for op, used_up in self._steps:

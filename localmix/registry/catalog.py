@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from localmix.errors import ModelNotFound
-from localmix.registry.files import split_quantization
+from localmix.registry.file_names import split_quantization
 from localmix.registry.names import AliasName, HubName
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from localmix.errors import LocalmixError
 from localmix.registry.catalog import Catalog, CatalogEntry, Quantization
-from localmix.registry.files import DEFAULT_QUANTIZATION
+from localmix.registry.file_names import DEFAULT_QUANTIZATION
 from localmix.registry.names import is_repo
 
 if sys.version_info >= (3, 11):

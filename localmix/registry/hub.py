@@ -186,9 +186,10 @@ def _explained(hub: Hub, repo: str) -> Iterator[None]:
     )
     try:
         yield
-    except LocalmixError:
-        raise
+    except (LocalmixError, BrokenPipeError):
+        raise  # ours, or a reader of our own output who has left
     except (http_error, OfflineModeIsEnabled, OSError, ValueError, KeyError, TypeError) as exc:
+        # The last three: what the Hub's library meets in an answer that is no Hub's.
         raise _explain(exc, hub, repo) from exc
 
 

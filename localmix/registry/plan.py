@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from localmix.errors import DownloadFailed, ModelNotFound
 from localmix.registry.catalog import Catalog
-from localmix.registry.files import DEFAULT_QUANTIZATION, ModelFiles, group_models, model_stem
+from localmix.registry.file_names import DEFAULT_QUANTIZATION, ModelFiles, group_models, model_stem
 from localmix.registry.hub import Hub, RepoListing
 from localmix.registry.manifest import Manifest, RepoFile
 from localmix.registry.names import HubName, PathName, parse_name
@@ -157,13 +157,14 @@ def _full_name(repo: str, chosen: ModelFiles, catalog: Catalog | None) -> str:
 
 def _no_such_model(models: list[ModelFiles], wanted: HubName) -> ModelNotFound:
     known = ", ".join(dict.fromkeys(m.quantization or m.paths[0] for m in models))
+    first = models[0]
+    example = HubName(wanted.repo, first.quantization, "" if first.quantization else first.paths[0])
     if wanted.file:
         return ModelNotFound(
             f"hf.co/{wanted.repo} has no file {wanted.file}; quantizations that exist: {known}",
-            f"localmix pull hf.co/{wanted.repo}:{models[0].quantization}",
+            f"localmix pull {example.text}",
         )
     missing = wanted.quantization or DEFAULT_QUANTIZATION
-    example = HubName(wanted.repo, models[0].quantization)
     return ModelNotFound(
         f"hf.co/{wanted.repo} has no quantization {missing}; those that exist: {known}",
         f"localmix pull {example.text}",

@@ -176,6 +176,8 @@ def _writable(store: Store) -> Iterator[None]:
     """Turn a store that cannot be written into a sentence."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # the reader of our output has left: no fault of the store
     except OSError as exc:
         raise DownloadFailed(
             f"the store {store.folder} cannot be written: {exc.strerror or exc}",

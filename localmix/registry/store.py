@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from localmix.registry.files import DEFAULT_QUANTIZATION, model_stem, quantization_of
+from localmix.registry.file_names import DEFAULT_QUANTIZATION, model_stem, quantization_of
 from localmix.registry.manifest import Manifest, read_manifest, write_manifest
 from localmix.registry.names import HubName
 

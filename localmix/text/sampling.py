@@ -191,10 +191,10 @@ def _check_logits(logits: Logits) -> None:
             "the model's output has no usable number"
             if math.isnan(highest)
             else "no token can be chosen: every logit is infinite",
-            "check the file with: localmix show NAME, or allow more with a smaller --logit-bias",
+            "check the file with: localmix show NAME, or or forbid fewer tokens with logit_bias",
         )
 
 
 def _check(name: str, value: object, is_sound: bool, should_be: str) -> None:
     if not is_sound:
-        raise LocalmixError(f"{name} cannot be {value}", f"give --{name} a value {should_be}")
+        raise LocalmixError(f"{name} cannot be {value}", f"give {name} a value {should_be}")

@@ -53,6 +53,11 @@ class TemplateFormat:
             TemplateError: the template has no place for tools, refuses the messages, or works too
                 much.
         """
+        if messages[-1].is_prefix:
+            raise TemplateError(
+                "the model's own chat template cannot go on with an answer that was begun",
+                "leave out prefix, or give the whole prompt with --raw",
+            )
         template = self._with_tools if tools else self._default
         if tools and not template.knows_tools:
             raise TemplateError(

@@ -25,6 +25,7 @@ REPORT = Report(
         isa=None,
         threads=2,
         kv="f16",
+        reads_blocks=True,
         load_s=0.5,
         jit_s=0.0,
         window=None,
@@ -55,6 +56,11 @@ def test_a_model_in_the_caches_has_no_share_of_the_bandwidth():
     report = with_(machine=Machine("A CPU", 2, 6 * GB, 40.0))
     assert report.pct_of_read_bandwidth is None
     assert as_record(report)["decode"]["pct_of_read_bandwidth"] is None
+
+
+def test_an_executor_that_does_not_read_blocks_has_no_share_of_the_bandwidth():
+    report = with_(subject=dataclasses.replace(REPORT.subject, reads_blocks=False))
+    assert report.pct_of_read_bandwidth is None
 
 
 def test_prefill_counts_the_output_matrix_once():

@@ -4,16 +4,8 @@ import io
 from dataclasses import dataclass
 
 import pytest
-from fake_model import FakeModel
-
-
-class Terminal(io.StringIO):
-    """A stream with a person at its other end."""
-
-    encoding = "utf-8"
-
-    def isatty(self):
-        return True
+from support.fake_model import FakeModel
+from support.streams import Terminal
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`localmix bench`: the card first, then the figures; one JSON object when asked for."""
 
 import pytest
-from fake_model import as_json
+from support.fake_model import as_json
 from support.models import Shape, write_model
 
 from localmix.bench import run
@@ -38,7 +38,8 @@ def test_text_has_the_card_first_and_then_prefill_and_decode(cli, path, measured
     assert result.out == (
         "A CPU · 2 cores · reads 40.0 GB/s (NumPy, 2 threads)\n"
         f"{path} · F32 · {size} · 75.2 k parameters · executor reference\n"
-        "a token reads 172 kB, which the caches hold: memory is no limit here\n"
+        "a token needs 172 kB of the file; this executor reads them as float32, "
+        "so memory's limit is not stated\n"
         "\n"
         "                                 tok/s   min   max\n"
         "prefill  500 tokens                100  50.0   125  0.0 Gop/s\n"
@@ -52,11 +53,14 @@ def test_text_has_the_card_first_and_then_prefill_and_decode(cli, path, measured
 
 def test_the_ceiling_is_named_when_memory_is_the_limit(cli, path, measured, monkeypatch):
     from localmix.bench import limits
+    from localmix.execute import ReferenceExecutor
+
+    monkeypatch.setattr(ReferenceExecutor, "reads_blocks", True)  # as a native one will
 
     machine = limits.Machine("A CPU", 2, 1000, 40.0)
     monkeypatch.setattr(limits, "measure_machine", lambda n_threads=None: machine)
     out = cli("bench", str(path)).out
-    assert "\na token reads 164 kB: memory allows 244523 tok/s at most\n" in out
+    assert "\na token needs 164 kB of the file: memory allows 244523 tok/s at most\n" in out
     assert "0.00 GB/s, 0 % of the read bandwidth" in out
 
 
@@ -69,10 +73,17 @@ def test_json_is_one_object_with_the_keys_of_the_interface(cli, path, measured):
     ]  # fmt: skip
     assert record["model"] == str(path)
     assert record["file_bytes"] == path.stat().st_size
-    assert (record["isa"], record["jit_s"], record["kv"]) == (None, 0.0, "f16")
+    assert (record["isa"], record["jit_s"], record["kv"]) == (None, 0.0, "f32")
     assert record["prefill"]["tok_s"] == {"median": 100.0, "min": 50.0, "max": 125.0}
     assert record["decode"]["pct_of_read_bandwidth"] is None
     assert result.err == ""
+
+
+def test_what_is_reported_is_what_was_used(cli, path, measured, monkeypatch):
+    monkeypatch.setenv("LOCALMIX_THREADS", "1")
+    record = as_json(cli("bench", str(path), "--json", "--kv", "q8_0").out)
+    assert (record["threads"], record["kv"]) == (1, "f32")
+    assert as_json(cli("bench", str(path), "--json", "-t", "3").out)["threads"] == 3
 
 
 def test_defaults_are_those_of_the_interface(cli, path, measured):

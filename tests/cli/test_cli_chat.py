@@ -3,11 +3,11 @@
 import io
 
 import pytest
-from conftest import Terminal
+from support.streams import Terminal
 
 from localmix.cli.chat import Chat, line_reader
 from localmix.cli.options import RunOptions
-from localmix.cli.show import Streams
+from localmix.cli.terminal import Streams
 from localmix.errors import ContextFull
 
 EOF, CTRL_C = EOFError(), KeyboardInterrupt()
@@ -122,10 +122,10 @@ def test_ctrl_c_at_the_prompt_says_how_to_leave(talk, model):
 
 
 def test_an_error_ends_the_turn_and_not_the_chat(talk, model):
-    model.fail = ContextFull("the prompt is too long", "/clear")
+    model.fail = ContextFull("the prompt is too long", "--ctx 1024")
     out, err, chat = talk("hi", "/bye")
     assert out == ""
-    assert err == GREETING + "error: the prompt is too long\ntry: /clear\n"
+    assert err == GREETING + "error: the prompt is too long\ntry: /clear, or --ctx 1024\n"
     assert chat.messages == []
 
 

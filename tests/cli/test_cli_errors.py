@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from localmix.cli.errors import WrongUsage, explain, guard, write_report
-from localmix.cli.show import Streams
+from localmix.cli.terminal import Streams
 from localmix.errors import ContextFull, LocalmixError, NotPulled
 
 

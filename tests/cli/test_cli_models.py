@@ -7,9 +7,9 @@ import re
 
 import gguf
 import pytest
-from conftest import Terminal
-from fake_model import as_json
+from support.fake_model import as_json
 from support.models import Q, Shape, write_model
+from support.streams import Terminal
 
 from localmix import settings
 from localmix.cli.progress import LINE_EVERY_S, Lines, shown_progress

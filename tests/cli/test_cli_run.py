@@ -3,12 +3,12 @@
 import io
 
 import pytest
-from fake_model import as_json
+from support.fake_model import as_json
 
 from localmix.cli.answer import Answering
 from localmix.cli.options import RunOptions
 from localmix.cli.run import read_prompt
-from localmix.cli.show import Streams
+from localmix.cli.terminal import Streams
 from localmix.errors import ContextFull, NotPulled, UnsupportedModel
 
 
@@ -214,6 +214,16 @@ def test_an_answer_cut_by_max_tokens_was_asked_for(cli, model):
     assert cli("run", "m", "hi", "-n", "2").err == ""
 
 
+def test_an_answer_cut_by_the_context_is_announced_even_below_max_tokens(cli, model):
+    model.context_is_full = True
+    assert "context" in cli("run", "m", "hi", "-n", "500").err
+
+
+def test_a_context_beyond_the_training_is_remarked(cli, model):
+    model.n_ctx = 100_000
+    assert "trained for 64 tokens" in cli("run", "m", "hi").err
+
+
 def test_a_pipe_gets_the_text_as_it_is_and_a_terminal_cannot_be_steered(cli, model):
     model.reply = ("a\x1b[31mb\t", "\r\x07c\n")
     assert cli("run", "m", "hi").out == "a\x1b[31mb\t\r\x07c\n"
@@ -285,9 +295,9 @@ def test_native_without_native_kernels_is_an_error_and_no_fall_back(cli, monkeyp
 def test_a_long_prompt_shows_its_progress_on_a_terminal_and_takes_it_away(cli, model, monkeypatch):
     from functools import partial
 
-    from localmix.cli import answer, show
+    from localmix.cli import answer, terminal
 
-    monkeypatch.setattr(answer, "StatusLine", partial(show.StatusLine, delay_s=0.0))
+    monkeypatch.setattr(answer, "StatusLine", partial(terminal.StatusLine, delay_s=0.0))
     text = "reading the prompt: 8 of 8 tokens"
     result = cli("run", "m", "hi", terminals=("stderr",))
     assert result.err == f"\r{text}\r{' ' * len(text)}\r"

@@ -6,7 +6,7 @@ import sys
 import tracemalloc
 
 import pytest
-from tiny_gguf import (
+from support.tiny_gguf import (
     ARRAY_TYPE,
     BOOL_TYPE,
     F32,

@@ -5,7 +5,7 @@ import tracemalloc
 import gguf
 import numpy as np
 import pytest
-from tiny_gguf import (
+from support.tiny_gguf import (
     ARRAY_TYPE,
     F32_TYPE,
     STRING_TYPE,

@@ -4,7 +4,7 @@ import tracemalloc
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tiny_gguf import open_bytes, small_file, u64
+from support.tiny_gguf import open_bytes, small_file, u64
 
 from localmix.errors import InvalidGGUF, LocalmixError, UnsupportedQuant
 

@@ -3,7 +3,7 @@
 import gguf
 import numpy as np
 import pytest
-from tiny_gguf import F32, TensorBytes, build, key, small_file, string_key, u32
+from support.tiny_gguf import F32, TensorBytes, build, key, small_file, string_key, u32
 
 from localmix.errors import InvalidGGUF
 from localmix.gguf import GGUFFile

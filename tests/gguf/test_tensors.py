@@ -7,7 +7,7 @@ import sys
 import gguf
 import numpy as np
 import pytest
-from tiny_gguf import F32, TensorBytes, build, small_file
+from support.tiny_gguf import F32, TensorBytes, build, small_file
 
 from localmix.errors import InvalidGGUF
 from localmix.gguf import GGUFFile, Tensor

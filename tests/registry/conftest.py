@@ -1,7 +1,7 @@
 """A Hub on the loopback, a store in a fresh folder, and no trace of a person's Hub settings."""
 
 import pytest
-from fake_hub import FakeHub
+from support.fake_hub import FakeHub
 
 from localmix.registry import store as store_module
 from localmix.registry.hub import Hub

@@ -12,7 +12,7 @@ SECRET = "hf_secret"
 
 
 def test_a_listing_has_the_model_files_with_size_and_hash(fake_hub, hub):
-    from fake_hub import REVISION, sha256
+    from support.fake_hub import REVISION, sha256
 
     fake_hub.add(REPO, {"a/m-Q4_0.GGUF": b"abc", "README.md": b"hello"})
     listing = hub.list_files(REPO)
@@ -94,7 +94,7 @@ def test_a_hub_that_cannot_be_reached_is_a_failed_download(fake_hub):
 
 @pytest.mark.parametrize("answer", [b"<html>sign in to the network</html>", b"[]", b"{}", b"3"])
 def test_an_answer_that_is_no_hubs_is_a_failed_download(fake_hub, hub, monkeypatch, answer):
-    import fake_hub as module
+    from support import fake_hub as module
 
     # What a hotel's network or a wrong HF_ENDPOINT would say.
     fake_hub.add(REPO, {"m-Q4_0.gguf": b"abc"})

@@ -1,5 +1,5 @@
 import pytest
-from stored import REPO, manifest_of, put
+from support.stored import REPO, manifest_of, put
 
 from localmix.errors import DownloadFailed, ModelNotFound
 from localmix.registry.catalog import Catalog, CatalogEntry, Quantization

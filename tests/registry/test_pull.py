@@ -4,7 +4,7 @@ from collections import namedtuple
 from datetime import datetime, timezone
 
 import pytest
-from stored import REPO
+from support.stored import REPO
 
 from localmix.errors import ChecksumMismatch, DownloadFailed, NotEnoughDisk, NotPulled
 from localmix.registry.plan import plan_pull

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 import pytest
-from stored import REPO, manifest_of, put
+from support.stored import REPO, manifest_of, put
 
 from localmix.errors import ModelNotFound, NotPulled
 from localmix.registry.catalog import Catalog, CatalogEntry, Quantization

@@ -2,7 +2,7 @@ import json
 from datetime import datetime, timezone
 
 import pytest
-from stored import REPO, manifest_of, put
+from support.stored import REPO, manifest_of, put
 
 from localmix.registry.manifest import read_manifest, write_manifest
 from localmix.registry.names import HubName

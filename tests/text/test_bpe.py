@@ -11,9 +11,7 @@ import pytest
 import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Regex, models, pre_tokenizers, trainers
-from tokenizers import Tokenizer as HuggingFace
-from vocabularies import (
+from support.vocabularies import (
     CONTROL,
     NORMAL,
     UNUSED,
@@ -22,6 +20,8 @@ from vocabularies import (
     metadata,
     texts,
 )
+from tokenizers import Regex, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer as HuggingFace
 
 from localmix.errors import UnsupportedModel
 from localmix.text.pretokenizers import PRE_TOKENIZERS

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vocabularies import (
+from support.vocabularies import (
     CONTROL,
     NORMAL,
     USER_DEFINED,

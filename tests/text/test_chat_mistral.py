@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
-from vocabularies import mistral_path, mistral_rows, mistral_tokenizer, spm_metadata
+from support.vocabularies import mistral_path, mistral_rows, mistral_tokenizer, spm_metadata
 
 from localmix.errors import TemplateError
 from localmix.text.chat import SAFE_PROMPT, ChatFormat

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vocabularies import (
+from support.vocabularies import (
     CONTROL,
     MISTRAL_MODELS,
     NORMAL,
@@ -208,14 +208,14 @@ def test_markers_are_told_from_text():
 def test_decoding_imports_no_tokenizer_library():
     code = """
 import sys
-from vocabularies import metadata
+from support.vocabularies import metadata
 from localmix.text.tokenizer import Tokenizer
 tokenizer = Tokenizer.from_metadata(metadata("gpt2", ["a", "b"], merges=[]))
 assert tokenizer.decode([0, 1]) == "ab"
 assert not {"sentencepiece", "tokenizers"} & set(sys.modules)
 """
     paths = os.pathsep.join(
-        [str(Path(__file__).parent), str(Path(localmix.__file__).parent.parent)]
+        [str(Path(__file__).parents[1]), str(Path(localmix.__file__).parent.parent)]
     )
     environment = {**os.environ, "PYTHONPATH": paths}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)

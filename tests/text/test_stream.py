@@ -5,7 +5,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vocabularies import NORMAL, letters_of, metadata, mistral_tokenizer, texts
+from support.vocabularies import NORMAL, letters_of, metadata, mistral_tokenizer, texts
 
 from localmix.errors import LocalmixError
 from localmix.text.stream import StopStrings, TextStream

@@ -2,7 +2,15 @@
 
 import numpy as np
 import pytest
-from vocabularies import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, metadata, spm_metadata
+from support.vocabularies import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    USER_DEFINED,
+    metadata,
+    spm_metadata,
+)
 
 from localmix.errors import InvalidGGUF, UnsupportedModel
 from localmix.gguf import GGUFFile

@@ -1,6 +1,6 @@
 import pytest
 
-from localmix.registry.files import group_models, quantization_of, split_quantization
+from localmix.registry.file_names import group_models, quantization_of, split_quantization
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,16 @@
 
 import io
 
-from conftest import Terminal
+from support.streams import Terminal
 
-from localmix.cli.show import StatusLine, one_line, printable, write_fields, write_json, write_table
+from localmix.cli.terminal import (
+    StatusLine,
+    one_line,
+    printable,
+    write_fields,
+    write_json,
+    write_table,
+)
 
 
 def written(write, *arguments, **options):
