@@ -1,6 +1,6 @@
 """Every environment variable and folder that localmix reads, in one place.
 
-    LOCALMIX_HOME       models, settings, history       default: the platform's user data folder
+    LOCALMIX_HOME       models                          default: the platform's user data folder
     LOCALMIX_CACHE      compiled kernels                default: the platform's user cache folder
     LOCALMIX_THREADS    worker threads                  default: physical cores this process may use
     LOCALMIX_ISA        a lower kernel tier than the machine has, for tests and comparisons
@@ -8,6 +8,7 @@
     HF_TOKEN            opens gated and private repositories
     HF_HUB_OFFLINE      1: never ask the network
 
+`LOCALMIX_CACHE` and `LOCALMIX_ISA` wait for the native executor: the other one compiles nothing.
 Everything is read when it is asked for, from a mapping that a test can pass: nothing is remembered,
 and an empty variable counts as unset. `HTTPS_PROXY`, `SSL_CERT_FILE` and `NO_COLOR` are honoured by
 the libraries that use them.

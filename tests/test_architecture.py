@@ -1,6 +1,7 @@
 """The structure that docs/architecture.md promises, checked on the source."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,14 @@ def test_running_a_model_imports_neither_numba_nor_huggingface_hub():
     loaded = loaded_after("import localmix; localmix.load('tiny').complete('hi', max_tokens=1)")
     assert "localmix.execute.reference" in loaded
     assert not loaded & {"numba", "huggingface_hub"}
+
+
+def test_the_architecture_page_names_every_module_and_no_other():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for path in modules():
+        parent, name = path.relative_to(PACKAGE).parent.name, path.name
+        if name != "__init__.py" and parent != "sandbox":
+            assert f"`{name}`" in page or f"`{parent}/{name}`" in page, f"{path} is not named"
+    named = set(re.findall(r"`(?:localmix/)?([a-z_]+/)?([a-z_]+\.py)`", page))
+    existing = {path.name for path in modules()} | {"native.py", Path(__file__).name}
+    assert {name for _, name in named} <= existing
