@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "localmix"
 
 FLOORS = [
     {"errors", "units"},
-    {"settings", "quant"},
+    {"settings", "quant", "checks"},
     {"gguf", "kernels"},
     {"text", "model", "registry"},
     {"cache"},
@@ -20,6 +20,7 @@ FLOORS = [
     {"engine"},
     {"bench"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 

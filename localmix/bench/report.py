@@ -97,7 +97,7 @@ class Report:
 
 
 def as_record(report: Report) -> dict[str, Any]:
-    """The public JSON object of `bench --json`; a part that was left out is null."""
+    """The public JSON object of `bench --json`; the figures of a part left out are null."""
     subject, machine, measured = report.subject, report.machine, report.measured
     prefill = {
         "tokens": report.options.n_prompt,
@@ -123,8 +123,8 @@ def as_record(report: Report) -> dict[str, Any]:
         "jit_s": subject.jit_s,
         "ttft_s": measured.ttft_s,
         "peak_rss_bytes": measured.peak_rss_bytes,
-        "prefill": prefill if report.options.n_prompt else None,
-        "decode": decode if report.options.n_generated else None,
+        "prefill": prefill,
+        "decode": decode,
         "machine": {
             "cpu": machine.cpu,
             "cores": machine.cores,
@@ -185,16 +185,15 @@ def as_csv(records: Sequence[dict[str, Any]]) -> str:
         text, keys, extrasaction="ignore", quoting=csv.QUOTE_ALL, lineterminator="\n"
     )
     writer.writeheader()
-    writer.writerows(records)
+    for record in records:  # llama-bench writes yes and no as 1 and 0
+        writer.writerow({k: int(v) if isinstance(v, bool) else v for k, v in record.items()})
     return text.getvalue()
 
 
-def _spread(series: Series) -> dict[str, float]:
-    return (
-        {"median": series.median, "min": min(series.tok_s), "max": max(series.tok_s)}
-        if (series.samples_s)
-        else {"median": 0.0, "min": 0.0, "max": 0.0}
-    )
+def _spread(series: Series) -> dict[str, float | None]:
+    if not series.samples_s:
+        return {"median": None, "min": None, "max": None}
+    return {"median": series.median, "min": min(series.tok_s), "max": max(series.tok_s)}
 
 
 def _common_keys(report: Report, version: str) -> dict[str, Any]:
@@ -224,7 +223,7 @@ def _common_keys(report: Report, version: str) -> dict[str, Any]:
         "split_mode": "none",
         "main_gpu": 0,
         "no_kv_offload": False,
-        "flash_attn": False,
+        "flash_attn": 0,
         "devices": "none",
         "tensor_split": "0.00",
         "tensor_buft_overrides": "none",

@@ -25,13 +25,13 @@ class Batch:
     """Rows of one pass.
 
     Attributes:
-        tokens: (T,) int32 ids.
+        tokens: (T,) int64 ids.
         positions: (T,) int64 absolute positions; within a sequence they follow one another.
         sequences: (T,) int32 sequence numbers.
         wanted: (R,) int64 rows whose logits are computed.
     """
 
-    tokens: NDArray[np.int32]
+    tokens: NDArray[np.int64]
     positions: NDArray[np.int64]
     sequences: NDArray[np.int32]
     wanted: NDArray[np.int64]
@@ -55,7 +55,7 @@ class Batch:
         """
         n_rows = len(tokens)
         return cls(
-            tokens=np.asarray(tokens, np.int32),
+            tokens=token_ids(tokens),
             positions=np.arange(start, start + n_rows, dtype=np.int64),
             sequences=np.full(n_rows, sequence, np.int32),
             wanted=np.arange(n_rows) if wanted is None else np.asarray(wanted, np.int64),
@@ -87,3 +87,20 @@ class Batch:
                 f"the token {outside[0]} is outside the vocabulary of {vocab_size}",
                 "make ids with Model.tokenize of the same model",
             )
+
+
+def token_ids(ids: object) -> NDArray[np.int64]:
+    """Return ids as (T,) int64; whether they are in the vocabulary is `Batch.check`'s question.
+
+    Raises:
+        LocalmixError: they are no flat sequence of whole numbers.
+    """
+    try:
+        array = np.asarray(ids)
+    except ValueError:  # lists of different lengths
+        array = np.empty((0, 0))
+    if array.ndim == 1 and (array.dtype.kind in "iu" or not array.size):
+        return array.astype(np.int64)
+    raise LocalmixError(
+        "token ids are a flat list of whole numbers", "make them with Model.tokenize"
+    )

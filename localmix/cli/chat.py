@@ -95,7 +95,7 @@ class Chat:
 
     def command(self, line: str) -> None:
         """Do what a line that starts with a slash says."""
-        if line == "/help":
+        if line.split()[0] == "/help":
             for name, meaning in COMMANDS.items():
                 self._say(f"{name:<8} {meaning}")
             self._say(f"{FENCE:<8} opens and closes a message of several lines")

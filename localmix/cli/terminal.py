@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import sys
 import time
 import unicodedata
@@ -65,7 +66,9 @@ def console(stream: TextIO) -> Console:
     from rich.console import Console
     from rich.theme import Theme
 
-    return Console(file=stream, theme=Theme(THEME), highlight=False, soft_wrap=True, emoji=False)
+    # rich's own reading of NO_COLOR leaves bold and dim; people who set it mean plain text.
+    theme = dict.fromkeys(THEME, "none") if os.environ.get("NO_COLOR") else THEME
+    return Console(file=stream, theme=Theme(theme), highlight=False, soft_wrap=True, emoji=False)
 
 
 def one_line(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from localmix.checks import whole
 from localmix.engine.sequence import OnPrefill, TokenSequence
 from localmix.engine.stats import Stats, peak_rss_bytes
 from localmix.errors import ContextFull, LocalmixError
@@ -79,10 +80,10 @@ class Request:
     def __post_init__(self) -> None:
         if not self.prompt:
             raise LocalmixError("the prompt is empty", "give at least one token")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise LocalmixError(
-                f"{self.max_tokens} tokens cannot be generated", "ask for at least 1: -n 64"
-            )
+        if self.max_tokens is not None:
+            whole("max_tokens", self.max_tokens, 1)
+        if self.seed is not None:
+            whole("seed", self.seed, 0)
         if self.on_overflow not in OVERFLOWS:
             raise LocalmixError(
                 f"{self.on_overflow!r} is no way to handle a full context",
@@ -136,7 +137,7 @@ class Generation(Iterator[Piece]):
 
     def _run(self) -> Generator[Piece, None, None]:
         request, tokenizer = self._request, self._tokenizer
-        coin = random.Random(request.seed).random
+        coin = random.Random(None if request.seed is None else int(request.seed)).random
         stream = TextStream(tokenizer, after=() if request.is_answer else request.prompt)
         stops = StopStrings(request.stop)
         clock = _Clock(self.stats)

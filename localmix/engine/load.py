@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from localmix import settings
+from localmix.checks import whole
 from localmix.engine.model import Model
 from localmix.errors import InvalidGGUF, LocalmixError, UnsupportedModel
 from localmix.execute import Executor, ReferenceExecutor
@@ -58,7 +59,7 @@ def load_file(
             config,
             _executor(executor, plan, n_threads or settings.n_threads()),
             tokenizer,
-            n_ctx or min(config.context_length, DEFAULT_CONTEXT),
+            min(config.context_length, DEFAULT_CONTEXT) if n_ctx is None else int(n_ctx),
         )
     except BaseException:
         file.close()
@@ -80,9 +81,11 @@ def _check_options(
     n_ctx: int | None, n_threads: int | None, kv: str, weights: str, executor: str
 ) -> None:
     """Raise a LocalmixError for an option outside its range."""
-    for name, count in (("context", n_ctx), ("number of threads", n_threads)):
-        if count is not None and count < 1:
-            raise LocalmixError(f"a {name} of {count} makes no sense", "use a number of at least 1")
+    if n_ctx is not None:
+        whole("n_ctx", n_ctx, 1)
+    if n_threads is not None:
+        whole("n_threads", n_threads, 1, settings.MAX_THREADS)
+    settings.isa()  # nonsense in LOCALMIX_ISA is said at once, not when kernels are chosen
     for name, value, allowed in (
         ("cache type", kv, settings.KV_TYPES),
         ("way to hold weights", weights, settings.WEIGHTS_MODES),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from localmix.cache import Batch, RingCache
+from localmix.cache import Batch, RingCache, token_ids
 from localmix.engine.generate import Completion, Generation, Overflow, Request
 from localmix.engine.sequence import OnPrefill, TokenSequence
 from localmix.errors import ContextFull, LocalmixError, UnsupportedModel
@@ -86,7 +86,7 @@ class Model:
 
     def detokenize(self, ids: Sequence[int]) -> str:
         """Turn ids into text; control tokens leave no trace."""
-        return self.tokenizer.decode(ids)
+        return self.tokenizer.decode(token_ids(ids).tolist())
 
     def render_chat(
         self,
@@ -126,10 +126,11 @@ class Model:
         top_p: float = 0.9,
         min_p: float = 0.0,
         repeat_penalty: float = 1.0,
-        presence_penalty: float = 0.0,
-        frequency_penalty: float = 0.0,
         seed: int | None = None,
         stop: Sequence[str] = (),
+        *,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
         logit_bias: Mapping[int, float] | None = None,
         on_overflow: Overflow = "error",
         on_prefill: OnPrefill | None = None,
@@ -157,7 +158,7 @@ class Model:
         Raises:
             ContextFull: while iterating, if the prompt is longer than the context.
         """
-        ids = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
+        ids = self.tokenize(prompt) if isinstance(prompt, str) else token_ids(prompt).tolist()
         sampling = SamplingOptions(
             temperature=temperature,
             top_k=top_k,
@@ -168,7 +169,7 @@ class Model:
             frequency_penalty=frequency_penalty,
             logit_bias=dict(logit_bias or {}),
         )
-        stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        stops = _stop_strings(stop)
         request = Request(ids, max_tokens, stops, seed, on_overflow, sampling, is_answer)
         sequence = TokenSequence(self.executor, self._new_cache())
         return Generation(
@@ -218,15 +219,24 @@ class Model:
         self, ids: Sequence[int], wants_logits: bool
     ) -> Iterator[tuple[NDArray[np.float32], Routes]]:
         """Run one fresh sequence, chunk by chunk -> logits (R, V) and routes of each."""
-        if not len(ids):
+        tokens = token_ids(ids).tolist()
+        if not tokens:
             raise LocalmixError("there are no tokens to compute", "give at least one token")
-        if len(ids) > self.n_ctx:
+        if len(tokens) > self.n_ctx:
             raise ContextFull(
-                f"{len(ids)} tokens do not fit a context of {self.n_ctx}",
+                f"{len(tokens)} tokens do not fit a context of {self.n_ctx}",
                 "load the model with a larger n_ctx",
             )
         executor, cache = self.executor, self._new_cache()
-        for start in range(0, len(ids), cache.n_chunk):
-            chunk, routes = ids[start : start + cache.n_chunk], Routes()
+        for start in range(0, len(tokens), cache.n_chunk):
+            chunk, routes = tokens[start : start + cache.n_chunk], Routes()
             batch = Batch.of(chunk, start, wanted=None if wants_logits else [])
             yield executor.run(batch, cache, routes), routes
+
+
+def _stop_strings(stop: object) -> tuple[str, ...]:
+    """Return stop strings as a tuple; one string alone counts as one."""
+    strings = (stop,) if isinstance(stop, str) else stop
+    if isinstance(strings, Sequence) and all(isinstance(text, str) for text in strings):
+        return tuple(strings)
+    raise LocalmixError(f"stop cannot be {stop!r}", 'give it a list of texts: stop=["\\n"]')

@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from localmix.cache import Batch, RingCache
 from localmix.cache.ring import sees
-from localmix.errors import LocalmixError
+from localmix.errors import LocalmixError, NotEnoughMemory
 from localmix.execute.executor import Routes
 from localmix.execute.formulas import Floats, attend, rms_norm, rotate_pairs, route, silu
 from localmix.gguf import Tensor
@@ -53,6 +53,15 @@ class ReferenceExecutor:
         """Compute a batch; see `Executor.run`."""
         batch.check(self._logits.width)
         cache.admit(batch)
+        try:
+            return self._run(batch, cache, routes)
+        except MemoryError as exc:
+            raise NotEnoughMemory(
+                "the weights as float32 do not fit into memory",
+                "close other programs, or take a smaller model",
+            ) from exc
+
+    def _run(self, batch: Batch, cache: RingCache, routes: Routes | None) -> Floats:
         values = _Values(batch, cache, self._weights)
         n_threads = self.n_threads if len(batch) >= ROWS_FOR_THREADS else 1
         # Damaged weights may overflow; that is reported below, as an error.

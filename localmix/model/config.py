@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from localmix.checks import whole
 from localmix.errors import InvalidGGUF, LocalmixError, UnsupportedModel
 from localmix.gguf import Metadata
 
@@ -122,25 +123,21 @@ class ModelConfig:
             return self
         if sliding_window == "off":
             return replace(self, sliding_window=None)
-        if isinstance(sliding_window, int) and sliding_window >= 1:
-            return replace(self, sliding_window=sliding_window)
-        raise LocalmixError(
-            f"a sliding window of {sliding_window!r} makes no sense",
-            "use auto, off, or a number of tokens of at least 1",
-        )
+        if isinstance(sliding_window, str):
+            raise LocalmixError(
+                f"a sliding window of {sliding_window!r} makes no sense",
+                "use auto, off, or a number of tokens of at least 1",
+            )
+        return replace(self, sliding_window=whole("sliding_window", sliding_window, 1))
 
     def with_experts_used(self, n_experts_used: int | None) -> ModelConfig:
         """Return the config with another number of experts per token; None keeps the file's."""
         if n_experts_used is None:
             return self
-        if not 1 <= n_experts_used <= self.n_experts:
-            raise LocalmixError(
-                f"{n_experts_used} experts cannot be used: the model has {self.n_experts}",
-                f"use a number from 1 to {self.n_experts}"
-                if self.n_experts
-                else "leave --experts away",
-            )
-        return replace(self, n_experts_used=n_experts_used)
+        if not self.n_experts:
+            raise LocalmixError("the model has no experts to choose from", "leave --experts away")
+        n_used = whole("n_experts_used", n_experts_used, 1, self.n_experts)
+        return replace(self, n_experts_used=n_used)
 
 
 def is_mistral_v01(config: ModelConfig) -> bool:

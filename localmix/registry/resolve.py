@@ -49,7 +49,7 @@ def meaning(name: ModelName, catalog: Catalog | None = None) -> HubName | PathNa
         model = catalog.find(name)
     except ModelNotFound:
         # A file without a suffix, such as a blob of another program; a known alias goes first.
-        if Path(name.text).is_file():
+        if is_there(Path(name.text)):
             return PathName(Path(name.text))
         raise
     return model.hub_name
@@ -76,7 +76,7 @@ def existing(name: PathName) -> Path:
     Raises:
         ModelNotFound: it does not; `OWNER/REPO` is taken for a forgotten `hf.co/`.
     """
-    if name.path.exists():
+    if is_there(name.path):
         return name.path
     as_repo = f"hf.co/{name.text}"
     try:
@@ -86,3 +86,11 @@ def existing(name: PathName) -> Path:
     else:
         hint = f"localmix pull {as_repo}, if a repository of the Hub is meant"
     raise ModelNotFound(f"there is no file {name.text}", hint)
+
+
+def is_there(path: Path) -> bool:
+    """Say whether a path exists; one that the system refuses to look at does not exist for us."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a folder that may not be entered, a name too long, a zero byte
+        return False

@@ -15,9 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from localmix.checks import real, whole
 from localmix.errors import LocalmixError
 
 Logits = NDArray[np.floating]
+
+_PENALTIES = ("presence_penalty", "frequency_penalty")
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,25 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         inf = math.inf
+        for name in ("temperature", "top_p", "min_p", "repeat_penalty", *_PENALTIES):
+            real(name.replace("_", "-"), getattr(self, name))
+        whole("top-k", self.top_k, 0)
+        whole("repeat-last-n", self.repeat_last_n, -1)
         _check("temperature", self.temperature, 0 <= self.temperature < inf, "0 or more")
-        _check("top-k", self.top_k, self.top_k >= 0, "0 or more")
         _check("top-p", self.top_p, 0 <= self.top_p <= 1, "from 0 to 1")
         _check("min-p", self.min_p, 0 <= self.min_p <= 1, "from 0 to 1")
         _check("repeat-penalty", self.repeat_penalty, 0 < self.repeat_penalty < inf, "above 0")
-        for name in ("presence_penalty", "frequency_penalty"):
+        for name in _PENALTIES:
             value = getattr(self, name)
             _check(name.replace("_", "-"), value, math.isfinite(value), "a finite number")
-        _check("repeat-last-n", self.repeat_last_n, self.repeat_last_n >= -1, "-1 or more")
         for token, bias in self.logit_bias.items():
-            _check("logit-bias", token, token >= 0, "for ids of tokens, 0 or more")
-            _check("logit-bias", bias, bias < inf, "finite, or -inf to forbid a token")
+            whole("an id in logit-bias", token, 0)
+            _check(
+                "logit-bias",
+                bias,
+                real("logit-bias", bias) < inf,
+                "finite, or -inf to forbid a token",
+            )
 
 
 def sample(logits: Logits, options: SamplingOptions, history: Sequence[int], coin: float) -> int:
@@ -191,7 +201,7 @@ def _check_logits(logits: Logits) -> None:
             "the model's output has no usable number"
             if math.isnan(highest)
             else "no token can be chosen: every logit is infinite",
-            "check the file with: localmix show NAME, or or forbid fewer tokens with logit_bias",
+            "check the file with: localmix show NAME, or forbid fewer tokens with logit_bias",
         )
 
 

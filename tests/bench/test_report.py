@@ -102,10 +102,13 @@ def test_the_record_has_exactly_the_keys_of_the_interface():
     }
 
 
-def test_a_part_that_was_left_out_is_null():
+def test_the_figures_of_a_part_that_was_left_out_are_null():
     options = BenchOptions(n_prompt=0, n_generated=100)
-    report = with_(options=options, measured=dataclasses.replace(REPORT.measured, ttft_s=None))
-    assert as_record(report)["prefill"] is None
+    measured = dataclasses.replace(REPORT.measured, ttft_s=None, prefill=Series(0, []))
+    report = with_(options=options, measured=measured)
+    prefill = as_record(report)["prefill"]
+    assert prefill["tok_s"] == {"median": None, "min": None, "max": None}
+    assert prefill["tokens"] == 0
     assert as_record(report)["ttft_s"] is None
 
 

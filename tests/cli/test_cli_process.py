@@ -80,6 +80,27 @@ def test_same_seed_same_text_and_greedy_needs_no_seed(cli):
     assert text("--temperature", "0") == text("--temperature", "0")
 
 
+def test_the_package_runs_as_a_module():
+    command = [sys.executable, "-m", "localmix", "--version"]
+    done = subprocess.run(command, env=own_environ(), capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"localmix ")
+
+
+def test_ctrl_c_while_the_command_line_is_imported_is_quiet():
+    entry = (
+        "import sys\n"
+        "from localmix.__main__ import main\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.exit(main())\n"
+    )
+    done = localmix("list", entry=entry)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 def test_json_of_tiny_reads_back_and_piped_text_is_the_prompt():
     result = localmix("run", "tiny", "--json", "-n", "4", "--temperature", "0", input=b"Hello\n")
     record = json.loads(result.stdout)

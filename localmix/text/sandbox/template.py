@@ -102,6 +102,8 @@ def _date(clock: Clock, format: str) -> str:
     # Wide fields, "%999999Y", would make a text of that length.
     if any(character.isdigit() for character in format):
         raise jinja2.TemplateError("a date's format holds a number")
+    if len(format) > 100:
+        raise jinja2.TemplateError("a date's format is longer than any date")
     return clock().strftime(format)
 
 

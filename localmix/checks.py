@@ -1,0 +1,41 @@
+"""Options as people give them: a value of another kind or out of range is an error with a hint.
+
+Whole numbers may be Python's or NumPy's; a bool is none.
+"""
+
+import math
+from numbers import Integral, Real
+
+from localmix.errors import LocalmixError
+
+
+def whole(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return a whole number.
+
+    Args:
+        name: of the option, as messages show it.
+        value: what was given.
+        low, high: the range; no high is no limit.
+
+    Raises:
+        LocalmixError: it is no whole number, or out of range.
+    """
+    limits = f"from {low} to {high}" if high is not None else f"of at least {low}"
+    is_bool = isinstance(value, bool)
+    if isinstance(value, Integral) and not is_bool:
+        number = int(value)
+        if low <= number and (high is None or number <= high):
+            return number
+    raise LocalmixError(f"{name} cannot be {value!r}", f"give {name} a whole number {limits}")
+
+
+def real(name: str, value: object) -> float:
+    """Return a number that is not NaN; infinities pass.
+
+    Raises:
+        LocalmixError: it is none.
+    """
+    is_bool = isinstance(value, bool)
+    if isinstance(value, Real) and not is_bool and not math.isnan(value):
+        return float(value)
+    raise LocalmixError(f"{name} cannot be {value!r}", f"give {name} a number")
