@@ -9,13 +9,7 @@ import typer
 
 from localmix import units
 from localmix.cli.errors import WrongUsage
-from localmix.cli.options import (
-    flag,
-    one_of,
-    option,
-    takes,
-    within,
-)
+from localmix.cli.options import Executor, KvType, flag, one_of, option, takes, within
 from localmix.cli.terminal import StatusLine, Streams, console, write_json, write_table
 from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS
 
@@ -60,19 +54,8 @@ class BenchArguments:
     threads: Annotated[
         int | None, option("-t", "--threads", metavar="N", text="Worker threads.", group=_MODEL)
     ] = None
-    kv: Annotated[
-        str | None,
-        option("--kv", metavar="|".join(KV_TYPES), text="Type of keys and values.", group=_MODEL),
-    ] = None
-    executor: Annotated[
-        str | None,
-        option(
-            "--executor",
-            metavar="|".join(EXECUTORS),
-            text="Compiled kernels, or plain NumPy.",
-            group=_MODEL,
-        ),
-    ] = None
+    kv: KvType = None
+    executor: Executor = None
     output: Annotated[
         str | None,
         option(

@@ -31,6 +31,20 @@ def flag(*names: str, text: str, group: str) -> Any:
 
 _ANSWER, _SAMPLING, _MODEL, _OUTPUT = "The answer", "Sampling", "The model", "Output"
 
+KvType = Annotated[
+    str | None,
+    option("--kv", metavar="|".join(KV_TYPES), text="Type of keys and values.", group=_MODEL),
+]
+Executor = Annotated[
+    str | None,
+    option(
+        "--executor",
+        metavar="|".join(EXECUTORS),
+        text="Compiled kernels, or plain NumPy.",
+        group=_MODEL,
+    ),
+]
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -116,10 +130,7 @@ class RunOptions:
     threads: Annotated[
         int | None, option("--threads", metavar="N", text="Worker threads.", group=_MODEL)
     ] = None
-    kv: Annotated[
-        str | None,
-        option("--kv", metavar="|".join(KV_TYPES), text="Type of keys and values.", group=_MODEL),
-    ] = None
+    kv: KvType = None
     weights: Annotated[
         str | None,
         option(
@@ -141,15 +152,7 @@ class RunOptions:
     experts: Annotated[
         int | None, option("--experts", metavar="N", text="Experts per token.", group=_MODEL)
     ] = None
-    executor: Annotated[
-        str | None,
-        option(
-            "--executor",
-            metavar="|".join(EXECUTORS),
-            text="Compiled kernels, or plain NumPy.",
-            group=_MODEL,
-        ),
-    ] = None
+    executor: Executor = None
     show_prompt: Annotated[
         bool, flag("--show-prompt", text="Show on stderr what the model reads.", group=_OUTPUT)
     ] = False
