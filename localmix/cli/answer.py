@@ -94,7 +94,10 @@ class Answering:
 
     def drain(self) -> None:
         """Make the whole answer without showing it."""
-        for _ in self.generation:
+        try:
+            for _ in self.generation:
+                self._status.clear()
+        finally:
             self._status.clear()
 
     def stream(self) -> None:

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import sys
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -137,28 +138,56 @@ class StatusLine:
     """One line on stderr that is drawn over and over, and gone when the work is done.
 
     Nothing is drawn when stderr is no terminal, or before `delay_s` has passed: what is quick
-    stays quiet.
+    stays quiet. What was shown earlier is drawn then, even if the work says nothing more for long.
     """
 
     def __init__(
-        self, stderr: TextIO, delay_s: float = 1.0, clock: Callable[[], float] = time.perf_counter
+        self,
+        stderr: TextIO,
+        delay_s: float = 1.0,
+        clock: Callable[[], float] = time.perf_counter,
+        timer: Callable[[float, Callable[[], None]], threading.Timer] = threading.Timer,
     ) -> None:
         self._stderr = stderr
         self._clock = clock
         self._due_s = clock() + delay_s
+        self._new_timer = timer
+        self._timer: threading.Timer | None = None
+        self._lock = threading.Lock()
+        self._text = ""
         self._width = 0
 
     def show(self, text: str) -> None:
-        """Draw the line anew."""
-        if not self._stderr.isatty() or self._clock() < self._due_s:
+        """Draw the line anew, now or as soon as the delay has passed."""
+        if not self._stderr.isatty():
             return
-        self._stderr.write("\r" + text.ljust(self._width))
-        self._stderr.flush()
-        self._width = len(text)
+        with self._lock:
+            self._text = text
+            wait_s = self._due_s - self._clock()
+            if wait_s <= 0:
+                self._draw()
+            elif self._timer is None:
+                self._timer = self._new_timer(wait_s, self._draw_late)
+                self._timer.daemon = True
+                self._timer.start()
 
     def clear(self) -> None:
         """Take the line away, if it was ever drawn."""
-        if self._width:
-            self._stderr.write("\r" + " " * self._width + "\r")
-            self._stderr.flush()
-            self._width = 0
+        with self._lock:
+            self._text = ""
+            if self._timer:
+                self._timer.cancel()
+            if self._width:
+                self._stderr.write("\r" + " " * self._width + "\r")
+                self._stderr.flush()
+                self._width = 0
+
+    def _draw_late(self) -> None:
+        with self._lock:
+            if self._text:
+                self._draw()
+
+    def _draw(self) -> None:
+        self._stderr.write("\r" + self._text.ljust(self._width))
+        self._stderr.flush()
+        self._width = len(self._text)

@@ -14,6 +14,20 @@ from localmix.cli.terminal import (
 )
 
 
+class Alarm:
+    """A timer that rings when the test says so."""
+
+    def __init__(self, wait_s, ring):
+        self.wait_s, self.ring = wait_s, ring
+        self.is_set = False
+
+    def start(self):
+        self.is_set = True
+
+    def cancel(self):
+        self.is_set = False
+
+
 def written(write, *arguments, **options):
     stream = io.StringIO()
     write(*arguments, stream, **options)
@@ -60,7 +74,7 @@ def test_json_says_null_for_what_it_cannot_say():
 
 def test_a_status_line_waits_then_overwrites_itself_and_goes():
     now, terminal = [0.0], Terminal()
-    line = StatusLine(terminal, delay_s=1.0, clock=lambda: now[0])
+    line = StatusLine(terminal, delay_s=1.0, clock=lambda: now[0], timer=Alarm)
     line.show("early")
     line.clear()
     assert terminal.getvalue() == ""
@@ -70,6 +84,25 @@ def test_a_status_line_waits_then_overwrites_itself_and_goes():
     line.clear()
     line.clear()
     assert terminal.getvalue() == "\ra longer line\rshort        \r     \r"
+
+
+def test_a_status_line_appears_by_itself_when_the_work_stays_silent():
+    terminal, alarms = Terminal(), []
+
+    def timer(wait_s, ring):
+        alarms.append(Alarm(wait_s, ring))
+        return alarms[-1]
+
+    line = StatusLine(terminal, delay_s=1.0, clock=lambda: 0.25, timer=timer)
+    line.show("one")
+    line.show("two")
+    (alarm,) = alarms
+    assert (alarm.wait_s, alarm.is_set, terminal.getvalue()) == (1.0, True, "")
+    alarm.ring()
+    assert terminal.getvalue() == "\rtwo"
+    line.clear()
+    alarm.ring()  # too late: the work is done
+    assert terminal.getvalue() == "\rtwo\r   \r"
 
 
 def test_a_status_line_is_not_for_pipes():
