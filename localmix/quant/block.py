@@ -58,7 +58,7 @@ def block_format(
     record = np.dtype(list(layout))
     assert record.itemsize == n_bytes, f"{name}: {record.itemsize} bytes laid out, not {n_bytes}"
 
-    def register(decode_records: Callable[[Blocks], npt.NDArray[Any]]) -> BlockFormat:
+    def define(decode_records: Callable[[Blocks], npt.NDArray[Any]]) -> BlockFormat:
         def decode(blocks: Bytes) -> Floats:
             values = decode_records(blocks.view(record)[:, 0])
             assert values.dtype == np.float32
@@ -67,7 +67,7 @@ def block_format(
         decode.__doc__ = decode_records.__doc__
         return BlockFormat(name, id, n_elements, n_bytes, record, decode)
 
-    return register
+    return define
 
 
 def split_bits(packed: Bytes, width: int) -> Bytes:

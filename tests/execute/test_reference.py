@@ -1,5 +1,6 @@
 """Equivalences of the reference executor: same tokens, same logits, however they are fed."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -210,6 +211,20 @@ def test_any_number_of_threads_gives_the_same_logits(tmp_path):
     one, config = executor_of(path, n_threads=1)
     two, _ = executor_of(path, n_threads=2)
     assert run(one, config, IDS, 60) == pytest.approx(run(two, config, IDS, 60), abs=TOLERANCE)
+
+
+def test_long_batches_get_the_threads_that_were_asked_for_and_short_ones_get_one(tmp_path):
+    executor, config = executor_of(write_model(tmp_path / "m.gguf"), n_threads=2)
+    limits = []
+
+    class Recording:
+        def limit(self, **options):
+            limits.append(options["limits"])
+            return nullcontext()
+
+    executor._blas = Recording()
+    run(executor, config, IDS[:33], chunk=32)
+    assert limits == [2, 1]
 
 
 def test_nan_weights_are_an_error_and_not_an_answer(tmp_path):
