@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,7 +64,8 @@ def load(
     weights: Literal["mapped", "resident"] = "mapped",
     sliding_window: Literal["auto", "off"] | int = "auto",
     n_experts_used: int | None = None,
-    executor: Literal["native", "reference"] = "reference",
+    executor: Literal["native", "reference"] = "native",
+    on_compile: Callable[[int, int], None] | None = None,
 ) -> Model:
     """Load a model.
 
@@ -72,11 +74,12 @@ def load(
         n_ctx: tokens; None: what the file says, at most 4096.
         n_threads: worker threads; None: LOCALMIX_THREADS, else one per physical core.
         kv: type of the cached keys and values; the reference executor always keeps float32.
-        weights: "mapped" reads them in place, "resident" copies them; the reference executor maps
-            them.
+        weights: "mapped" reads them in place; "resident" copies them into large pages, which
+            decodes faster and takes private memory.
         sliding_window: "auto" (what the model was trained with), "off", or a number of tokens.
         n_experts_used: experts per token; None: what the file says.
-        executor: "reference", float32 NumPy; "native" does not exist yet and raises.
+        executor: "native", compiled kernels; "reference", float32 NumPy, slow and obvious.
+        on_compile: called with (done, total) while kernels are compiled, once for a CPU.
 
     Raises:
         LocalmixError: or one of its subclasses, each with a message and a hint.
@@ -95,6 +98,7 @@ def load(
         sliding_window=sliding_window,
         n_experts_used=n_experts_used,
         executor=executor,
+        on_compile=on_compile,
     )
 
 

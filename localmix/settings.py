@@ -8,7 +8,7 @@
     HF_TOKEN            opens gated and private repositories
     HF_HUB_OFFLINE      1: never ask the network
 
-`LOCALMIX_CACHE` and `LOCALMIX_ISA` wait for the native executor: the other one compiles nothing.
+`LOCALMIX_CACHE` and `LOCALMIX_ISA` are the native executor's: the other one compiles nothing.
 Everything is read when it is asked for, from a mapping that a test can pass: nothing is remembered,
 and an empty variable counts as unset. `HTTPS_PROXY`, `SSL_CERT_FILE` and `NO_COLOR` are honoured by
 the libraries that use them.
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from localmix.errors import LocalmixError
 
-ISA_TIERS = ("generic", "avx2", "avxvnni", "avx512", "amx", "neon")
+ISA_TIERS = ("generic", "avx2", "avxvnni", "avx512", "amx", "neon", "i8mm")
 """The values of LOCALMIX_ISA; `generic` runs on every machine."""
 
 KV_TYPES = ("f16", "q8_0", "f32")

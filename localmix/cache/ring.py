@@ -34,21 +34,29 @@ class RingCache:
     """Keys and values of every layer for one or more sequences.
 
     Attributes:
-        keys, values: (L, sequences, S, K, Hd) float32.
-        positions: (sequences, S) int64, the position that each slot holds; −1: none yet.
+        keys, values: (L, sequences, K, S, slot) uint8; a slot holds the head_dim numbers of one
+            position, packed as `kv` says (see `slot_bytes`).
+        positions: (sequences, S) int32, the position that each slot holds; −1: none yet.
         window: positions that a token may see, or None.
     """
 
     def __init__(
-        self, config: ModelConfig, *, n_ctx: int, n_chunk: int, n_sequences: int = 1
+        self,
+        config: ModelConfig,
+        *,
+        n_ctx: int,
+        n_chunk: int,
+        n_sequences: int = 1,
+        kv: str = "f32",
     ) -> None:
-        """Reserve the ring.
+        """Reserve the ring; memory becomes real as slots are filled.
 
         Args:
             config: its layers, key/value heads and window.
             n_ctx: positions that a sequence may have.
             n_chunk: tokens of one sequence that a batch may hold at most.
             n_sequences: conversations kept side by side.
+            kv: how numbers are kept: "f32", "f16" or "q8_0".
 
         Raises:
             NotEnoughMemory: the machine refuses the memory.
@@ -57,16 +65,23 @@ class RingCache:
         self.n_ctx = n_ctx
         self.n_chunk = n_chunk
         self.n_slots = slots_needed(n_ctx, self.window, n_chunk)
-        shape = (config.n_layers, n_sequences, self.n_slots, config.n_kv_heads, config.head_dim)
+        self._head_dim = config.head_dim
+        shape = (config.n_layers, n_sequences, config.n_kv_heads, self.n_slots)
         try:
-            self.keys = np.zeros(shape, np.float32)  # (L, sequences, S, K, Hd)
-            self.values = np.zeros(shape, np.float32)  # (L, sequences, S, K, Hd)
+            self.keys = np.zeros((*shape, slot_bytes(config.head_dim, kv)), np.uint8)
+            self.values = np.zeros_like(self.keys)
         except (MemoryError, ValueError) as exc:
             raise NotEnoughMemory(
                 f"a cache of {self.n_slots} positions does not fit into memory",
                 "ask for a smaller context: --ctx 2048",
             ) from exc
-        self.positions = np.full((n_sequences, self.n_slots), -1, np.int64)
+        self.positions = np.full((n_sequences, self.n_slots), -1, np.int32)
+
+    @property
+    def n_used_slots(self) -> int:
+        """Slots from 0 on among which all used ones are, over all sequences."""
+        used = np.flatnonzero((self.positions >= 0).any(axis=0))
+        return int(used[-1]) + 1 if used.size else 0
 
     def admit(self, batch: Batch) -> None:
         """Give every row of a batch its slot; `store` then fills it, layer by layer.
@@ -89,26 +104,27 @@ class RingCache:
     def store(
         self, i_layer: int, batch: Batch, key: NDArray[np.float32], value: NDArray[np.float32]
     ) -> None:
-        """Write keys and values of a batch, (T, K · Hd) each, into the slots of their positions.
+        """Write keys and values of a batch, (T, K · Hd) each, into a ring of float32.
 
         Modifies: keys, values of one layer.
         """
         slots = batch.positions % self.n_slots  # (T,)
-        shape = (len(batch), *self.keys.shape[3:])  # (T, K, Hd)
-        self.keys[i_layer, batch.sequences, slots] = key.reshape(shape)
-        self.values[i_layer, batch.sequences, slots] = value.reshape(shape)
+        for ring, rows in ((self.keys, key), (self.values, value)):
+            heads = rows.reshape(len(batch), -1, self._head_dim)  # (T, K, Hd)
+            floats = ring[i_layer].view(np.float32)  # (sequences, K, S, padded)
+            floats[batch.sequences, :, slots, : self._head_dim] = heads
 
     def view(
         self, i_layer: int, sequence: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-        """Return the used slots of a layer: keys and values (S', K, Hd), positions (S',)."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+        """Return the used slots of a ring of float32: keys, values (S', K, Hd), positions (S',)."""
         positions = self.positions[sequence]
         n_used = self.n_slots - int(np.argmax(positions[::-1] >= 0))  # slots fill from 0 upwards
-        return (
-            self.keys[i_layer, sequence, :n_used],
-            self.values[i_layer, sequence, :n_used],
-            positions[:n_used],
+        keys, values = (
+            ring[i_layer, sequence].view(np.float32)[:, :n_used, : self._head_dim].swapaxes(0, 1)
+            for ring in (self.keys, self.values)
         )
+        return keys, values, positions[:n_used]
 
     def clear(self, sequence: int = 0) -> None:
         """Forget a sequence.
@@ -123,8 +139,15 @@ def slots_needed(n_ctx: int, window: int | None, n_chunk: int) -> int:
     return n_ctx if window is None else min(n_ctx, window + n_chunk - 1)
 
 
+def slot_bytes(head_dim: int, kv: str) -> int:
+    """Return the bytes of one head of one position; see `kernels/kv.py` for the layouts."""
+    if kv == "q8_0":
+        return -(-head_dim // 32) * 34
+    return -(-head_dim // 16) * 16 * {"f16": 2, "f32": 4}[kv]
+
+
 def sees(
-    query_positions: NDArray[np.int64], key_positions: NDArray[np.int64], window: int | None
+    query_positions: NDArray[np.int64], key_positions: NDArray[np.int32], window: int | None
 ) -> NDArray[np.bool_]:
     """Return the mask (T, S): which key each query may see, by their positions.
 

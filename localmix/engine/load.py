@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from localmix import settings
 from localmix.checks import whole
 from localmix.engine.model import Model
-from localmix.errors import InvalidGGUF, LocalmixError, UnsupportedModel
-from localmix.execute import Executor, ReferenceExecutor
-from localmix.gguf import GGUFFile
+from localmix.errors import InvalidGGUF, LocalmixError
+from localmix.execute import Executor
+from localmix.gguf import GGUFFile, resident
 from localmix.model.config import ModelConfig
 from localmix.model.ops import Plan
 from localmix.model.transformer import describe
 from localmix.model.weights import Weights
 from localmix.text.tokenizer import Tokenizer
+
+OnCompile = Callable[[int, int], None]
+"""Called with (kernels done, kernels to compile) while they are, once for a CPU."""
 
 DEFAULT_CONTEXT = 4096
 """Tokens, unless more is asked for or the model has fewer.
@@ -33,7 +37,8 @@ def load_file(
     weights: str = "mapped",
     sliding_window: str | int = "auto",
     n_experts_used: int | None = None,
-    executor: str = "reference",
+    executor: str = "native",
+    on_compile: OnCompile | None = None,
 ) -> Model:
     """Load a GGUF file; see `localmix.load` for the options.
 
@@ -53,11 +58,12 @@ def load_file(
                 f"the vocabulary has {tokenizer.n_vocab} pieces, the model {config.vocab_size}",
                 "the file was converted wrongly; download or convert it again",
             )
-        plan = describe(config, Weights.from_tensors(file.tensors, config))
+        tensors = resident(file.tensors) if weights == "resident" else file.tensors
+        plan = describe(config, Weights.from_tensors(tensors, config))
         model = Model(
             file,
             config,
-            _executor(executor, plan, n_threads or settings.n_threads()),
+            _executor(executor, plan, n_threads or settings.n_threads(), kv, on_compile),
             tokenizer,
             min(config.context_length, DEFAULT_CONTEXT) if n_ctx is None else int(n_ctx),
         )
@@ -68,13 +74,17 @@ def load_file(
     return model
 
 
-def _executor(name: str, plan: Plan, n_threads: int) -> Executor:
+def _executor(
+    name: str, plan: Plan, n_threads: int, kv: str, on_compile: OnCompile | None
+) -> Executor:
     """Make the executor of that name; never another one in its place."""
     if name == "reference":
+        from localmix.execute.reference import ReferenceExecutor
+
         return ReferenceExecutor(plan, n_threads)
-    raise UnsupportedModel(
-        "this version has no native executor yet", "leave it away, or use --executor reference"
-    )
+    from localmix.execute.native import NativeExecutor
+
+    return NativeExecutor(plan, n_threads, kv, on_compile)
 
 
 def _check_options(

@@ -213,7 +213,8 @@ class Model:
         self.close()
 
     def _new_cache(self) -> RingCache:
-        return RingCache(self.config, n_ctx=self.n_ctx, n_chunk=min(CHUNK_TOKENS, self.n_ctx))
+        n_chunk = min(CHUNK_TOKENS, self.n_ctx)
+        return RingCache(self.config, n_ctx=self.n_ctx, n_chunk=n_chunk, kv=self.executor.kv)
 
     def _chunks(
         self, ids: Sequence[int], wants_logits: bool

@@ -14,8 +14,8 @@ from threadpoolctl import ThreadpoolController
 
 from localmix.cache import Batch, RingCache
 from localmix.cache.ring import sees
-from localmix.errors import LocalmixError, NotEnoughMemory
-from localmix.execute.executor import Routes
+from localmix.errors import NotEnoughMemory
+from localmix.execute.executor import Routes, check_logits
 from localmix.execute.formulas import Floats, attend, rms_norm, rotate_pairs, route, silu
 from localmix.gguf import Tensor
 from localmix.model import ops
@@ -39,6 +39,8 @@ class ReferenceExecutor:
     """
 
     name = "reference"
+    isa = None
+    jit_s = 0.0
     kv = "f32"
     reads_blocks = False
 
@@ -72,13 +74,7 @@ class ReferenceExecutor:
                     routes[op.i_layer] = values.experts(op.out_experts)
                 for value in used_up:
                     values.forget(value)
-        logits = values.array(self._logits)
-        if np.isnan(logits).any():
-            raise LocalmixError(
-                "the model computes NaN: its weights are damaged, or hold infinities",
-                "download the file again, or try another quantization",
-            )
-        return logits
+        return check_logits(values.array(self._logits))
 
 
 def _with_last_uses(plan: ops.Plan) -> list[tuple[ops.Op, list[ops.Activation]]]:

@@ -2,6 +2,6 @@
 
 from localmix.gguf.file import GGUFFile
 from localmix.gguf.metadata import Metadata
-from localmix.gguf.tensor import Tensor
+from localmix.gguf.tensor import Tensor, resident
 
-__all__ = ["GGUFFile", "Metadata", "Tensor"]
+__all__ = ["GGUFFile", "Metadata", "Tensor", "resident"]

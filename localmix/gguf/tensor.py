@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from localmix.errors import NotEnoughMemory
 from localmix.quant import BlockFormat, dequantize
 
 
@@ -70,3 +71,17 @@ class Tensor:
     def to_float32(self) -> npt.NDArray[np.float32]:
         """Decode all weights into a new float32 array of .shape."""
         return dequantize(self.raw, self.format.name).reshape(self.shape)
+
+
+def resident(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors into private memory, which the system gives in large pages where it can.
+
+    Raises:
+        NotEnoughMemory: they do not fit.
+    """
+    try:
+        return {name: replace(tensor, raw=tensor.raw.copy()) for name, tensor in tensors.items()}
+    except MemoryError as exc:
+        raise NotEnoughMemory(
+            "the weights do not fit into private memory", "leave away --weights resident"
+        ) from exc

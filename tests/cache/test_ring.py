@@ -64,7 +64,7 @@ def test_ring_keeps_every_position_that_a_chunk_may_see_and_not_one_slot_more(wi
             assert sorted(positions[row].tolist()) == expected
             assert sorted(keys[row, 0, 0].tolist()) == expected
     assert cache.n_slots == window + n_chunk - 1
-    assert cache.keys.shape[2] == cache.n_slots
+    assert cache.keys.shape[3] == cache.n_slots
 
 
 def test_without_a_window_every_position_keeps_its_slot():

@@ -141,7 +141,7 @@ def test_what_a_person_types_is_never_a_control_token(cli):
 
 
 def test_what_the_engine_refuses_is_two_lines_before_any_text(cli):
-    for options in (("--ctx", "4"), ("--experts", "99"), ("--executor", "native")):
+    for options in (("--ctx", "4"), ("--experts", "99")):
         result = cli("run", "tiny", "Tell me a story about a fox", *options)
         assert (result.code, result.out) == (1, "")
         assert result.err.startswith("error: ")

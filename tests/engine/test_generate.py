@@ -23,6 +23,8 @@ def script(model, tokens):
     forced = iter(tokens)
 
     class Scripted:
+        kv = "f32"
+
         def run(self, batch, cache, routes=None):
             cache.admit(batch)
             logits = np.zeros((len(batch.wanted), model.config.vocab_size), np.float32)
@@ -151,6 +153,8 @@ def test_shift_never_drops_the_newest_token(tmp_path):
     fed = []
 
     class Recording:
+        kv = "f16"
+
         def run(self, batch, cache, routes=None):
             fed.append(batch.tokens.tolist())
             return executor.run(batch, cache, routes)
@@ -223,7 +227,9 @@ def test_a_text_prompt_gets_the_begin_token_and_ids_are_taken_as_they_are(model)
 def test_a_long_context_with_a_window_does_not_change_with_chunks(tmp_path):
     """700 tokens go through in two chunks of the engine's size; alone they give the same logits."""
     model = localmix.load(
-        write_model(tmp_path / "m.gguf", Shape(window=9, context_length=2048)), n_ctx=1024
+        write_model(tmp_path / "m.gguf", Shape(window=9, context_length=2048)),
+        n_ctx=1024,
+        executor="reference",
     )
     ids = [int(i) for i in np.random.default_rng(0).integers(3, 300, 700)]
     logits = model.logits(ids)

@@ -34,10 +34,17 @@ def test_a_dense_model_has_no_routes(tmp_path):
         localmix.load(write_model(tmp_path / "m.gguf")).route([5])
 
 
-def test_the_native_executor_is_refused_and_never_replaced_in_silence(tmp_path):
-    with pytest.raises(UnsupportedModel, match="native") as error:
-        localmix.load(write_model(tmp_path / "m.gguf"), executor="native")
+def test_a_model_that_kernels_cannot_read_is_refused_and_never_run_another_way(tmp_path):
+    path = write_model(tmp_path / "m.gguf", Shape(dim=40, hidden_dim=64, n_heads=5, n_kv_heads=5))
+    with pytest.raises(UnsupportedModel, match="multiple of 16") as error:
+        localmix.load(path, executor="native")
     assert "reference" in error.value.hint
+    localmix.load(path, executor="reference").close()
+
+
+def test_the_native_executor_is_the_default(tmp_path):
+    with localmix.load(write_model(tmp_path / "m.gguf")) as model:
+        assert model.executor.name == "native"
 
 
 @pytest.mark.parametrize(

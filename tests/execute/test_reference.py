@@ -10,8 +10,8 @@ from support.models import Shape, split_experts, tensors_of, write_model
 
 from localmix.cache import Batch, RingCache
 from localmix.errors import ContextFull, LocalmixError
-from localmix.execute import ReferenceExecutor
 from localmix.execute.formulas import attend, rms_norm, rotate_pairs, route, silu
+from localmix.execute.reference import ReferenceExecutor
 from localmix.gguf import GGUFFile
 from localmix.model.config import ModelConfig
 from localmix.model.ops import Rotation

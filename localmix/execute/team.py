@@ -1,0 +1,122 @@
+"""A team of threads that walks tapes.
+
+The calling thread is one of them, so a model with one thread starts none. Workers look for the next
+batch for some milliseconds after each, which is how long decode needs between two tokens, and then
+sleep until they are called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+import threading
+import weakref
+
+import numpy as np
+
+from localmix.execute.buffers import Arena, Buffer, view_of
+from localmix.kernels.layout import LINE, STATE_WORDS, WORD, State
+from localmix.kernels.library import Library
+
+COST_PER_POLL = 100_000_000
+"""Operations of thread 0 between two looks for Ctrl-C: a millisecond, on a slow CPU fifty."""
+
+KERNELS = ("walk", "work", "announce")
+
+
+class Team:
+    """Threads that share one state.
+
+    Attributes:
+        state: (STATE_WORDS,) int64, the batch that runs.
+    """
+
+    def __init__(self, library: Library, n_threads: int, scratch_bytes: int) -> None:
+        self._arena = Arena()
+        self._state = self._arena.take(WORD * STATE_WORDS)
+        self.state = view_of(self._state).view(np.int64)
+        self._walk, self._announce = library.function("walk"), library.function("announce")
+        self._scratch = [self._arena.take(scratch_bytes) for _ in range(n_threads)]
+        self._interrupted = False
+        # Kept here for as long as compiled code may call them.
+        self._poll = ctypes.CFUNCTYPE(None)(self._look_for_signals)
+        self.state[State.POLL] = ctypes.cast(self._poll, ctypes.c_void_p).value or 0
+        self.state[State.YIELD] = _yield_address()
+        self.state[State.COST_PER_POLL] = COST_PER_POLL
+        self.state[State.N_THREADS] = n_threads
+        self._bell = threading.Condition()
+        for i in range(1, n_threads):
+            seen = self._arena.take(LINE)
+            arguments = (library, self._arena, self._state, seen, i, self._scratch[i], self._bell)
+            threading.Thread(target=_work, args=arguments, daemon=True).start()
+        weakref.finalize(self, _dismiss, self.state, self._bell, self._arena)
+
+    def run(self) -> None:
+        """Walk the tape that the state names.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came meanwhile; the batch was left.
+        """
+        state, address = self.state, self._state.address
+        state[State.CANCEL] = state[State.ARRIVED] = state[State.LEFT] = 0
+        self._interrupted = False
+        if state[State.N_THREADS] > 1:
+            with self._bell:
+                self._announce(0, address, 0, 0)
+                self._bell.notify_all()
+        self._walk(0, address, 0, self._scratch[0].address)
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def _look_for_signals(self) -> None:
+        """Python runs its handlers of signals while this runs: a KeyboardInterrupt arrives here."""
+        try:
+            for _ in range(2):
+                pass
+        except KeyboardInterrupt:
+            self._interrupted = True
+            self.state[State.CANCEL] = 1
+
+
+def _work(
+    library: Library,
+    arena: Arena,
+    state: Buffer,
+    seen: Buffer,
+    thread: int,
+    scratch: Buffer,
+    bell: threading.Condition,
+) -> None:
+    """A worker's life: walk while there are batches, sleep while there are none.
+
+    It holds the library and the arena, so code and memory outlive a model that is closed meanwhile.
+    """
+    run = library.function("work")
+    words, last = view_of(state).view(np.int64), view_of(seen).view(np.int64)
+    while True:
+        run(seen.address, state.address, thread, scratch.address)
+        with bell:
+            while words[State.GENERATION] == last[0]:
+                bell.wait()
+        if words[State.N_OPS] < 0:
+            return
+
+
+def _dismiss(state: np.typing.NDArray[np.int64], bell: threading.Condition, arena: Arena) -> None:
+    """Send the workers home; they hold the arena until they have left."""
+    with bell:
+        state[State.N_OPS] = -1
+        state[State.GENERATION] += 1
+        bell.notify_all()
+
+
+def _yield_address() -> int:
+    """The system's function that lets another thread run."""
+    with contextlib.suppress(OSError, AttributeError):
+        if sys.platform == "win32":
+            function = ctypes.WinDLL("kernel32").SwitchToThread
+        else:
+            function = ctypes.CDLL(None).sched_yield
+        return ctypes.cast(function, ctypes.c_void_p).value or 0
+    raise AssertionError("the system has no way to yield")

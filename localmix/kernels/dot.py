@@ -1,0 +1,185 @@
+"""The int8 dot product, the one thing that differs between CPUs.
+
+    dot(acc, w, x)                 acc[i] += Σ_j w[4i + j] · x[4i + j],  j < 4
+    scaled_dot(acc, w, x, s)       the same with each product times s, a scale per pair of bytes
+    pair_dot(x, y)                 Σ of neighbours: out[i] = x[2i] · y[2i] + x[2i + 1] · y[2i + 1]
+
+x is always signed, within ±127. Weights of type `u8` lie in 0…127 (in matrix products also up to
+255 where the CPU allows it), those of type `i8` in −128…127. How a CPU does it:
+
+    vpdpbusd   u8 · i8, four products into an int32 lane          AVX-512 VNNI, AVX-VNNI
+    maddubs    u8 · i8 in pairs to int16, then pairs of those     AVX2
+    sdot       i8 · i8, four products into an int32 lane          Arm dotprod
+    smmla      i8 · i8, 2 rows by 2 columns of eight products     Arm i8mm
+    plain      multiplications of int32                           any CPU
+
+x86 wants one operand unsigned: signed weights are given as |w| · (x with the sign of w).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.extending import intrinsic
+
+from localmix.kernels.target import TIER
+from localmix.kernels.vectors import I8, I16, I32, Vec, call, repeated, shuffled
+
+ON_X86 = TIER.dot in ("vpdpbusd", "maddubs")
+
+
+def vector(element: Any, lanes: int) -> Any:
+    """An LLVM vector type."""
+    return ir.VectorType(element, lanes)
+
+
+def zeros(element: Any, lanes: int) -> Any:
+    """A vector of zeros."""
+    return ir.Constant(vector(element, lanes), [0] * lanes)
+
+
+def emit_dot(b: Any, acc: Any, w: Any, x: Any, signed: bool) -> Any:
+    """Write `acc + dot(w, x)`; acc has n int32 lanes, w and x 4n bytes."""
+    lanes = acc.type.count
+    if ON_X86:
+        if signed:
+            w, x = _magnitude(b, w), _with_sign_of(b, x, w)
+        if TIER.dot == "vpdpbusd":
+            return call(b, f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", acc.type, acc, w, x)
+        return b.add(acc, emit_pair_dot(b, emit_maddubs(b, w, x), repeated(b, I16(1), 2 * lanes)))
+    if TIER.dot in ("sdot", "smmla"):
+        return _in_pieces(b, 4, _sdot, acc, w, x)
+    return _plain_dot(b, acc, w, x, signed)
+
+
+def emit_maddubs(b: Any, u: Any, s: Any) -> Any:
+    """Pairs of u8 · i8 products added up in int16, which saturates at 2¹⁵ > 2 · u · 127."""
+    name = {16: "ssse3.pmadd.ub.sw.128", 32: "avx2.pmadd.ub.sw", 64: "avx512.pmaddubs.w.512"}[
+        u.type.count
+    ]
+    return call(b, f"llvm.x86.{name}", vector(I16, u.type.count // 2), u, s)
+
+
+def emit_pair_dot(b: Any, x: Any, y: Any) -> Any:
+    """Write `pair_dot` of int16 vectors."""
+    lanes = x.type.count // 2
+    if ON_X86:
+        name = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}[lanes]
+        return call(b, f"llvm.x86.{name}", vector(I32, lanes), x, y)
+    product = b.mul(b.sext(x, vector(I32, 2 * lanes)), b.sext(y, vector(I32, 2 * lanes)))
+    even, odd = (shuffled(b, product, product, range(k, 2 * lanes, 2)) for k in (0, 1))
+    return b.add(even, odd)
+
+
+def emit_scaled_dot(b: Any, acc: Any, w: Any, x: Any, scales: Any, signed: bool) -> Any:
+    """Write `scaled_dot`: w and x of 4n bytes, 2n scales of int16, acc of n int32."""
+    lanes = acc.type.count
+    if not ON_X86:
+        of_lane = b.sext(shuffled(b, scales, scales, range(0, 2 * lanes, 2)), acc.type)
+        return b.add(acc, b.mul(emit_dot(b, zeros(I32, lanes), w, x, signed), of_lane))
+    if signed:
+        w, x = _magnitude(b, w), _with_sign_of(b, x, w)
+    pairs = emit_maddubs(b, w, x)
+    if TIER.dot == "vpdpbusd":
+        return call(b, f"llvm.x86.avx512.vpdpwssd.{32 * lanes}", acc.type, acc, pairs, scales)
+    return b.add(acc, emit_pair_dot(b, pairs, scales))
+
+
+def emit_smmla(b: Any, acc: Any, w: Any, x: Any) -> Any:
+    """Rows 0, 1 of w times columns 0, 1 of x, eight bytes each -> 2 × 2 sums, row by row."""
+    return call(b, "llvm.aarch64.neon.smmla.v4i32.v16i8", acc.type, acc, w, x)
+
+
+def _sdot(b: Any, acc: Any, w: Any, x: Any) -> Any:
+    return call(b, "llvm.aarch64.neon.sdot.v4i32.v16i8", acc.type, acc, w, x)
+
+
+def _in_pieces(b: Any, lanes: int, write: Any, acc: Any, w: Any, x: Any) -> Any:
+    """Do 16 bytes at a time what the CPU has only for 16 bytes."""
+    n_pieces = acc.type.count // lanes
+    if n_pieces == 1:
+        return write(b, acc, w, x)
+    parts = []
+    for i in range(n_pieces):
+        lane = range(i * lanes, (i + 1) * lanes)
+        byte = range(4 * i * lanes, 4 * (i + 1) * lanes)
+        parts.append(
+            write(b, shuffled(b, acc, acc, lane), shuffled(b, w, w, byte), shuffled(b, x, x, byte))
+        )
+    while len(parts) > 1:
+        n = parts[0].type.count
+        parts = [
+            shuffled(b, p, q, range(2 * n)) for p, q in zip(parts[::2], parts[1::2], strict=True)
+        ]
+    return parts[0]
+
+
+def _plain_dot(b: Any, acc: Any, w: Any, x: Any, signed: bool) -> Any:
+    """Byte j of every lane, shifted down with or without its sign, and multiplied as int32."""
+    lanes = acc.type.count
+    w, x = b.bitcast(w, acc.type), b.bitcast(x, acc.type)
+
+    def number(of: Any, j: int, with_sign: bool) -> Any:
+        up = b.shl(of, repeated(b, I32(24 - 8 * j), lanes))
+        return (b.ashr if with_sign else b.lshr)(up, repeated(b, I32(24), lanes))
+
+    for j in range(4):
+        acc = b.add(acc, b.mul(number(w, j, signed), number(x, j, True)))
+    return acc
+
+
+def _magnitude(b: Any, w: Any) -> Any:
+    name = f"llvm.abs.v{w.type.count}i8"
+    return call(b, name, w.type, w, ir.Constant(ir.IntType(1), 0))
+
+
+def _with_sign_of(b: Any, x: Any, w: Any) -> Any:
+    """−x where w < 0, 0 where w = 0, else x: one instruction up to 256 bits."""
+    name = {16: "ssse3.psign.b.128", 32: "avx2.psign.b"}[x.type.count]
+    return call(b, f"llvm.x86.{name}", x.type, x, w)
+
+
+def emit_look_up(b: Any, table: list[int], index: Any) -> Any:
+    """table[index] for bytes 0…15."""
+    lanes = index.type.count
+    entries = ir.Constant(vector(I8, 16), [value & 255 for value in table])
+    repeats = shuffled(b, entries, entries, [i % 16 for i in range(lanes)])
+    if ON_X86 and lanes == 32:
+        return call(b, "llvm.x86.avx2.pshuf.b", index.type, repeats, index)
+    if TIER.dot in ("sdot", "smmla"):
+        halves = [shuffled(b, index, index, range(16 * i, 16 * i + 16)) for i in range(lanes // 16)]
+        found = [
+            call(b, "llvm.aarch64.neon.tbl1.v16i8", vector(I8, 16), entries, h) for h in halves
+        ]
+        return found[0] if len(found) == 1 else shuffled(b, found[0], found[1], range(32))
+    result = zeros(I8, lanes)
+    for i, value in enumerate(table):
+        here = b.icmp_unsigned("==", index, repeated(b, I8(i), lanes))
+        result = b.select(here, repeated(b, I8(value & 255), lanes), result)
+    return result
+
+
+@intrinsic
+def dot(typing: Any, acc: Any, w: Any, x: Any) -> Any:
+    """acc + four products per lane; see the module."""
+    signed = w.element == "i8"
+    return acc(acc, w, x), lambda context, b, sig, args: emit_dot(
+        b, args[0], args[1], args[2], signed
+    )
+
+
+@intrinsic
+def scaled_dot(typing: Any, acc: Any, w: Any, x: Any, scales: Any) -> Any:
+    """acc + scaled products; see the module."""
+    signed = w.element == "i8"
+    return acc(acc, w, x, scales), lambda context, b, sig, args: emit_scaled_dot(
+        b, args[0], args[1], args[2], args[3], signed
+    )
+
+
+@intrinsic
+def pair_dot(typing: Any, x: Any, y: Any) -> Any:
+    """Products of int16, neighbours added."""
+    kind = Vec(x.lanes // 2, "i32")
+    return kind(x, y), lambda context, b, sig, args: emit_pair_dot(b, *args)

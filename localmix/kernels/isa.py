@@ -1,0 +1,122 @@
+"""Tiers of instruction sets: what a CPU can do, and the register tile that suits it.
+
+Everything that differs between CPUs is the int8 dot product (`dot.py` emits it) and the numbers in
+the table below. A tier is chosen from the features that LLVM reports, so an instruction that a CPU
+lacks is never compiled for it: LLVM would abort the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from localmix.errors import LocalmixError
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One level of a CPU family.
+
+    Attributes:
+        name: as in LOCALMIX_ISA.
+        dot: how four products of bytes are summed, see `dot.py`.
+        needs: features of LLVM that a CPU must have.
+        lane_bytes: bytes of a register that the matrix product uses.
+        tile_rows: registers of weight rows in a register tile, each lane_bytes / 4 rows.
+        tile_columns: tokens in a register tile.
+        step: bytes of one row that a dot instruction takes at once.
+    """
+
+    name: str
+    dot: str
+    needs: frozenset[str]
+    lane_bytes: int
+    tile_rows: int
+    tile_columns: int
+    step: int = 4
+
+    @property
+    def lanes(self) -> int:
+        """32-bit lanes of a register."""
+        return self.lane_bytes // 4
+
+    @property
+    def panel_rows(self) -> int:
+        """Weight rows of a register tile."""
+        return self.tile_rows * self.lanes
+
+    @property
+    def queries(self) -> int:
+        """Queries that attention keeps in the lanes of a vector."""
+        return 32 if self.lane_bytes == 64 else 16
+
+    @property
+    def signed_dot(self) -> bool:
+        """The dot product takes signed weights; otherwise they are unsigned bytes."""
+        return self.dot not in ("vpdpbusd", "maddubs")
+
+
+_AVX2 = frozenset({"avx2", "fma", "f16c"})
+_AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"})
+
+TIERS = (
+    Tier("avx512", "vpdpbusd", _AVX2 | _AVX512, 64, 2, 4),
+    Tier("avxvnni", "vpdpbusd", _AVX2 | {"avxvnni"}, 32, 2, 3),
+    Tier("avx2", "maddubs", _AVX2, 32, 1, 4),
+    Tier("i8mm", "smmla", frozenset({"neon", "dotprod", "i8mm", "fullfp16"}), 16, 4, 4, step=8),
+    Tier("neon", "sdot", frozenset({"neon", "dotprod"}), 16, 4, 4),
+    Tier("generic", "plain", frozenset(), 16, 2, 2),
+)
+"""Best first; a CPU gets the first one whose needs it meets."""
+
+
+def tier_named(name: str) -> Tier:
+    """Look a tier up by name."""
+    return next(tier for tier in TIERS if tier.name == name)
+
+
+def choose(features: Mapping[str, bool], asked: str | None = None) -> Tier:
+    """Choose the tier for a CPU.
+
+    Args:
+        features: what LLVM says of it, name -> present.
+        asked: a lower tier by name, from LOCALMIX_ISA; None: the best.
+
+    Raises:
+        LocalmixError: the CPU lacks what the tier that was asked for needs.
+    """
+    has = {name for name, present in features.items() if present}
+    if has >= _AVX512:
+        has.add("avxvnni")  # the 256-bit form of the same instruction, in another encoding
+    possible = [tier for tier in TIERS if tier.needs <= has]
+    if asked is None:
+        return possible[0]
+    for tier in possible:
+        if tier.name == asked:
+            return tier
+    names = ", ".join(tier.name for tier in possible)
+    raise LocalmixError(
+        f"this machine cannot run the tier {asked!r}", f"set LOCALMIX_ISA to one of: {names}"
+    )
+
+
+def features_for(tier: Tier, host: Mapping[str, bool]) -> str:
+    """LLVM's feature string for compiling a tier on a host: what the tier lacks is switched off.
+
+    A lower tier so makes the code that a lesser CPU would run.
+    """
+    allowed = set(host)
+    wide = ("avx512", "avx10", "amx", "evex512")
+    if tier.name == "avx2":
+        allowed = {name for name in host if not name.startswith((*wide, "avxvnni"))}
+    elif tier.name == "avxvnni" and host.get("avxvnni"):
+        allowed = {name for name in host if not name.startswith(wide)}
+    elif tier.name == "neon":
+        allowed -= {"i8mm"}
+    elif tier.name == "generic":
+        allowed = {
+            name for name in host if name.startswith(("sse", "64bit", "cx", "neon", "fp-armv8"))
+        }
+        allowed -= {"sse3", "ssse3", "sse4.1", "sse4.2", "sse4a"}
+    flags = [("+" if present and name in allowed else "-") + name for name, present in host.items()]
+    return ",".join([*flags, "-prefer-256-bit"] if tier.lane_bytes == 64 else flags)

@@ -1,0 +1,127 @@
+"""What executor and kernels agree on: fields of records and of the state, and how data lies.
+
+Everything is int64; an address is one too. A *record* is one step of a tape and never changes, the
+*state* belongs to the batch that runs. No Numba here: both sides import this module.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+WORD = 8
+LINE = 64
+"""Bytes of a cache line: counters that different threads touch lie apart."""
+
+FEW = 8
+"""Batches of up to so many rows read weights row by row; longer ones expand strips of rows."""
+
+STRIP = 32
+"""Weight rows that are expanded together."""
+
+KEYS_PER_BLOCK = 32
+"""Keys that attention looks at together."""
+
+
+def _fields(names: str, start: int = 0) -> Any:
+    """Number names from `start`; Numba reads the result as constants."""
+    parts = names.split()
+    return namedtuple("Fields", parts)(*range(start, start + len(parts)))
+
+
+State = _fields(
+    """
+    CANCEL PAD_1 PAD_2 PAD_3 PAD_4 PAD_5 PAD_6 PAD_7
+    ARRIVED PAD_9 PAD_10 PAD_11 PAD_12 PAD_13 PAD_14 PAD_15
+    GENERATION LEFT PAD_18 PAD_19 PAD_20 PAD_21 PAD_22 PAD_23
+    N_THREADS POLL YIELD COST_PER_POLL
+    N_OPS TAPE CHUNKS COUNTERS FEW_ROWS N_ROWS POSITIONS SEQUENCES SLOTS COSINES SINES TILES
+    KEYS VALUES SLOT_POSITIONS N_SLOTS N_USED_SLOTS
+    LAYER_BYTES SEQUENCE_BYTES HEAD_BYTES SLOT_BYTES
+    """
+)
+"""What threads share; from N_OPS on it describes the batch that runs.
+
+Words that are written while others wait have a cache line of their own.
+"""
+
+STATE_WORDS = 64
+RECORD_WORDS = 24
+STEP_BYTES = 2 * WORD
+"""For each step of a batch: how many chunks it has, and about how many operations a chunk is."""
+
+Record = _fields("KERNEL BARRIER")
+"""Fields that every record has; a kernel's own follow."""
+
+_OWN = len(Record)
+
+Quantize = _fields("X X_BYTES WIDTH ROW_MAP NORM EPS FLOATS BYTES_32 BYTES_256 ROW_BYTES", _OWN)
+"""`quantize`: rows of float32 -> norm -> float32 and bytes."""
+
+Pack = _fields("ROWS ROW_BYTES WIDTH TILES TILE_BYTES ROW_MAP GROUPS N_GROUPS", _OWN)
+"""`pack_…`: rows -> tiles of columns."""
+
+Matmul = _fields(
+    """
+    WEIGHTS N_GROUPS GROUPS N_OUT N_IN ROW_BYTES ROWS X_ROW_BYTES ROW_MAP TILES TILE_BYTES
+    OUT OUT_BYTES BIAS FINISH CHUNK_ROWS_FEW CHUNK_ROWS_MANY
+    """,
+    _OWN,
+)
+"""`matmul_…`: rows of a matrix times rows of a batch."""
+
+Rotate = _fields("X N_HEADS HEAD_DIM N_ROTATED", _OWN)
+"""`rotate`: turn the heads of rows in place."""
+
+Place = _fields("K V N_KV_HEADS HEAD_DIM LAYER", _OWN)
+"""`place_…`: store keys and values in the ring."""
+
+Attend = _fields("Q OUT N_HEADS N_KV_HEADS HEAD_DIM WINDOW LAYER SCALE", _OWN)
+"""`attend_…`: softmax attention over the ring."""
+
+Route = _fields("LOGITS N_EXPERTS N_USED EXPERTS SHARES GROUPS ROW_MAP PLACES", _OWN)
+"""`route`: choose experts and list the rows of each."""
+
+Combine = _fields("PAIRS WIDTH N_USED SHARES PLACES OUT", _OWN)
+"""`combine`: add the experts' outputs to the residual stream."""
+
+Finish = _fields("STORE ADD GATE")
+"""What becomes of a matrix product: out = y, out += y, out = silu(out) · y."""
+
+Group = _fields("FIRST COUNT TILE")
+"""A group of columns: first column, how many, first tile."""
+
+GROUP_BYTES = WORD * len(Group)
+
+AttentionTile = _fields("FIRST COUNT SEQUENCE")
+"""A run of rows of one sequence that attention computes together."""
+
+
+class QuantizedRow:
+    """A row of a batch as bytes: `width` int8, then a scale, a sum per 32 and the sums per 16.
+
+    q int8 (width) | scale f32 (width / 32) | scaled sum f32 (width / 32) | sum int16 (width / 16)
+    """
+
+    @staticmethod
+    def n_bytes(width: int) -> int:
+        """Bytes of a row, a multiple of a cache line."""
+        return -(-(width + width // 8 * 3) // LINE) * LINE
+
+
+class Tile:
+    """Columns of a batch beside each other, as the matrix product reads them: a record per 32.
+
+    bytes [32 / step][C][step] | −Σ int32 of the first 16, the second 16, all 32 | the same sums as
+    +Σ float32 | scale float32; each of these C times.
+    """
+
+    @staticmethod
+    def group_bytes(n_columns: int) -> int:
+        """Bytes of a record of 32 elements."""
+        return 60 * n_columns
+
+    @staticmethod
+    def n_bytes(width: int, n_columns: int) -> int:
+        """Bytes of a whole tile."""
+        return width // 32 * Tile.group_bytes(n_columns)

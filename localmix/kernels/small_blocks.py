@@ -1,0 +1,178 @@
+"""Formats of 32 weights a block, and plain floats: numbers, scales, offsets.
+
+Layouts: `localmix/quant/legacy.py`, `codebook.py` and `float_types.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from localmix.kernels.blocks import FloatFormat, SmallBlock
+from localmix.kernels.dot import emit_look_up
+from localmix.kernels.jit import inline
+from localmix.kernels.simd import (
+    concat,
+    convert,
+    halves_to_f32,
+    load,
+    load_f16,
+    load_u8,
+    load_u32,
+    reinterpret,
+)
+from localmix.kernels.vectors import F32x16, I8x32, I16x16, I32x16, U8x16, U8x32
+
+# Pieces that several formats share.
+
+
+@inline
+def nibbles(address):
+    """Sixteen bytes: their low halves, then their high halves."""
+    packed = load(U8x16, address)
+    return concat(packed & 15, packed >> 4)
+
+
+@intrinsic
+def spread_bits(typing: Any, bits: Any) -> Any:
+    """Bit i of an int32 as byte i, 0 or 1."""
+
+    def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        flags = b.bitcast(args[0], ir.VectorType(ir.IntType(1), 32))
+        return b.zext(flags, U8x32.ir)
+
+    return U8x32(types.uint32), gen
+
+
+@intrinsic(prefer_literal=True)
+def look_up(typing: Any, table: Any, index: Any) -> Any:
+    """Signed bytes out of a table of 16, which a literal name picks."""
+    values = TABLES[table.literal_value]
+    return I8x32(table, index), lambda context, b, sig, args: emit_look_up(b, values, args[1])
+
+
+TABLES = {
+    "iq4": [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
+    "e2m1": [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12],
+}
+
+
+@inline
+def half_at_0(block):
+    """The block's scale, its first two bytes."""
+    return load_f16(block)
+
+
+@inline
+def half_at_2(block):
+    """The offset of Q4_1 and Q5_1."""
+    return load_f16(block + 2)
+
+
+@inline
+def fifth_bits(address):
+    """Four bytes, bit i for weight i, as 16 or 0."""
+    return spread_bits(load_u32(address)) << 4
+
+
+# Small blocks.
+
+
+@inline
+def q4_0(block):
+    """q − 8."""
+    return nibbles(block + 2)
+
+
+@inline
+def q4_1(block):
+    """q, with an offset."""
+    return nibbles(block + 4)
+
+
+@inline
+def q5_0(block):
+    """q − 16."""
+    return nibbles(block + 6) | fifth_bits(block + 2)
+
+
+@inline
+def q5_1(block):
+    """q, with an offset."""
+    return nibbles(block + 8) | fifth_bits(block + 4)
+
+
+@inline
+def q8_0(block):
+    """q, signed."""
+    return load(I8x32, block + 2)
+
+
+@inline
+def iq4_nl(block):
+    """Places in a table."""
+    return look_up("iq4", nibbles(block + 2))
+
+
+@inline
+def mxfp4(block):
+    """Places in a table."""
+    return look_up("e2m1", nibbles(block + 1))
+
+
+@intrinsic
+def float_of_bits(typing: Any, bits: Any) -> Any:
+    """An int32 seen as float32."""
+    return types.float32(types.uint32), lambda context, b, sig, args: b.bitcast(
+        args[0], ir.FloatType()
+    )
+
+
+@inline
+def power_of_two(block):
+    """2 ** (e − 128): the exponent's bits are e − 1; below the normal numbers one of two bits."""
+    e = load_u8(block)
+    if e < 2:
+        return float_of_bits(0x00200000 << e)
+    return float_of_bits((e - 1) << 23)
+
+
+# Plain floats.
+
+
+@inline
+def f32(at):
+    """As they are."""
+    return load(F32x16, at)
+
+
+@inline
+def f16(at):
+    """IEEE halves."""
+    return halves_to_f32(load(I16x16, at))
+
+
+@inline
+def bf16(at):
+    """The upper half of a float32."""
+    return reinterpret(F32x16, convert(I32x16, load(I16x16, at)) << 16)
+
+
+SMALL_BLOCKS = (
+    SmallBlock("Q4_0", 18, 15, 8, False, q4_0, half_at_0),
+    SmallBlock("Q4_1", 20, 15, None, False, q4_1, half_at_0, half_at_2),
+    SmallBlock("Q5_0", 22, 31, 16, False, q5_0, half_at_0),
+    SmallBlock("Q5_1", 24, 31, None, False, q5_1, half_at_0, half_at_2),
+    SmallBlock("Q8_0", 34, 128, 0, True, q8_0, half_at_0),
+    SmallBlock("IQ4_NL", 18, 127, 0, True, iq4_nl, half_at_0),
+    SmallBlock("MXFP4", 17, 12, 0, True, mxfp4, power_of_two),
+)
+
+FLOAT_FORMATS = (
+    FloatFormat("F32", 4, f32),
+    FloatFormat("F16", 2, f16),
+    FloatFormat("BF16", 2, bf16),
+)
