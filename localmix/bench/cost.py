@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from localmix.cache.ring import slot_bytes
 from localmix.gguf import Tensor
 from localmix.model.config import ModelConfig
 
@@ -28,7 +29,7 @@ class TokenCost:
         weight_bytes: weights that a decoded token reads, in the file's own blocks.
         n_layer_weights: weights of the layers that a token is multiplied with.
         n_output_weights: weights of the output matrix; in prefill only the last token needs it.
-        kv_bytes: keys and values of one position, as float16.
+        kv_bytes: keys and values of one position, as the cache keeps them.
     """
 
     weight_bytes: int
@@ -45,10 +46,13 @@ class TokenCost:
         return 2.0 * (self.n_layer_weights * n_tokens + self.n_output_weights)
 
 
-def token_cost(tensors: Tensors, config: ModelConfig) -> TokenCost:
+def token_cost(tensors: Tensors, config: ModelConfig, kv: str = "f16") -> TokenCost:
     """Add up what a token of this model reads and multiplies.
 
-    The config says how many experts are in use, which may be fewer than the file's own number.
+    Args:
+        tensors: the file's, by name.
+        config: how many experts are in use, among others: maybe not the file's own number.
+        kv: type of the cached keys and values.
     """
     share = config.n_experts_used / config.n_experts if config.n_experts else 1.0
     output = (
@@ -66,5 +70,5 @@ def token_cost(tensors: Tensors, config: ModelConfig) -> TokenCost:
         weight_bytes=round(weight_bytes),
         n_layer_weights=round(n_layer_weights),
         n_output_weights=tensors[output].n_elements,
-        kv_bytes=config.n_layers * 2 * config.n_kv_heads * config.head_dim * 2,
+        kv_bytes=config.n_layers * 2 * config.n_kv_heads * slot_bytes(config.head_dim, kv),
     )

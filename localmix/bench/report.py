@@ -17,6 +17,7 @@ from typing import Any
 from localmix.bench.cost import TokenCost
 from localmix.bench.limits import Machine
 from localmix.bench.run import BenchOptions, Measurement, Series
+from localmix.engine.model import CHUNK_TOKENS
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,10 @@ class Subject:
     Attributes:
         isa: tier of the kernels; None for the reference executor, which has none.
         kv: type of the cached keys and values.
+        weights: "mapped" or "resident", as they were asked for.
         reads_blocks: the executor multiplies the file's own blocks.
-        jit_s: seconds of compiling; 0 for the reference executor.
+        load_s: seconds of loading, those of compiling among them.
+        jit_s: seconds of compiling; 0 when the kernels were there, or there are none.
         window: positions that a token attends to at most; None: all.
     """
 
@@ -41,6 +44,7 @@ class Subject:
     isa: str | None
     threads: int
     kv: str
+    weights: str
     reads_blocks: bool
     load_s: float
     jit_s: float
@@ -91,7 +95,7 @@ class Report:
 
     @property
     def pct_of_int8_peak(self) -> float | None:
-        """Share of the machine's int8 peak; None until that is measured."""
+        """Share of the machine's int8 peak; None where there are no kernels to measure it."""
         peak = self.machine.int8_gop_s
         return 100 * self.gop_s / peak if peak else None
 
@@ -210,8 +214,8 @@ def _common_keys(report: Report, version: str) -> dict[str, Any]:
         ),
         "model_size": subject.file_bytes,
         "model_n_params": subject.n_parameters,
-        "n_batch": 512,
-        "n_ubatch": 512,
+        "n_batch": CHUNK_TOKENS,
+        "n_ubatch": CHUNK_TOKENS,
         "n_threads": subject.threads,
         "cpu_mask": "0x0",
         "cpu_strict": False,
@@ -227,7 +231,7 @@ def _common_keys(report: Report, version: str) -> dict[str, Any]:
         "devices": "none",
         "tensor_split": "0.00",
         "tensor_buft_overrides": "none",
-        "load_mode": "mmap",
+        "load_mode": "mmap" if subject.weights == "mapped" else "none",
         "lazy_mode": False,
         "embeddings": False,
         "no_op_offload": 0,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from localmix import units
 from localmix.cli.options import RunOptions
+from localmix.cli.progress import load_model
 from localmix.cli.terminal import StatusLine, Streams, console, printable
 
 if TYPE_CHECKING:
@@ -31,18 +32,17 @@ STATS_KEYS = (
 
 def open_model(options: RunOptions, streams: Streams) -> Model:
     """Load the model; when it is missing and a person is there, download it first."""
-    import localmix
     from localmix.errors import NotPulled
 
     try:
-        model = localmix.load(options.model, **options.load_settings())
+        model = load_model(options.model, streams.stderr, **options.load_settings())
     except NotPulled:
         if not streams.person_is_there:
             raise
         from localmix.cli.models import download
 
         download(options.model, streams)
-        model = localmix.load(options.model, **options.load_settings())
+        model = load_model(options.model, streams.stderr, **options.load_settings())
     if model.n_ctx > model.config.context_length:
         console(streams.stderr).print(
             f"[warn]note:[/warn] the model was trained for {model.config.context_length} tokens; "

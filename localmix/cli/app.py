@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from localmix import __version__
-from localmix.cli import bench, models, run
+from localmix.cli import bench, machine, models, run
 from localmix.cli.errors import guard
 from localmix.cli.help import Command, Group
 from localmix.cli.terminal import Streams
@@ -56,6 +56,7 @@ def build() -> typer.Typer:
         ("list", models.list_models, models.LIST_EXAMPLES),
         ("show", models.show, models.SHOW_EXAMPLES),
         ("bench", bench.bench, bench.EXAMPLES),
+        ("warmup", machine.warmup, machine.WARMUP_EXAMPLES),
     )
     for name, function, examples in table:
         app.command(name, cls=Command, epilog=examples)(function)

@@ -9,9 +9,10 @@ import typer
 
 from localmix import units
 from localmix.cli.errors import WrongUsage
-from localmix.cli.options import Executor, KvType, flag, one_of, option, takes, within
+from localmix.cli.options import Executor, KvType, Weights, flag, one_of, option, takes, within
+from localmix.cli.progress import shown_compiling
 from localmix.cli.terminal import StatusLine, Streams, console, write_json, write_table
-from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS
+from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS, WEIGHTS_MODES
 
 if TYPE_CHECKING:
     from localmix.bench.limits import Machine
@@ -55,6 +56,7 @@ class BenchArguments:
         int | None, option("-t", "--threads", metavar="N", text="Worker threads.", group=_MODEL)
     ] = None
     kv: KvType = None
+    weights: Weights = None
     executor: Executor = None
     output: Annotated[
         str | None,
@@ -72,12 +74,23 @@ class BenchArguments:
         within("-r", self.repetitions, 1, 10**4)
         within("-t", self.threads, 1, MAX_THREADS)
         one_of("--kv", self.kv, KV_TYPES)
+        one_of("--weights", self.weights, WEIGHTS_MODES)
         one_of("--executor", self.executor, EXECUTORS)
         one_of("-o", self.output, OUTPUTS)
         if not self.prompt and not self.generated:
             raise WrongUsage("-p 0 and -n 0 leave nothing to measure", "localmix bench -p 512")
         if self.json and self.output:
             raise WrongUsage("--json and -o are two formats", "leave one of them away")
+
+    def load_settings(self) -> dict[str, Any]:
+        """What was said about the model, as keywords of `localmix.load`; the rest is left away."""
+        said = {
+            "n_threads": self.threads,
+            "kv": self.kv,
+            "weights": self.weights,
+            "executor": self.executor,
+        }
+        return {name: value for name, value in said.items() if value is not None}
 
 
 @takes(BenchArguments)
@@ -111,21 +124,24 @@ def _measure(arguments: BenchArguments, streams: Streams, card: TextIO | None) -
     options = BenchOptions(
         arguments.prompt, arguments.generated, arguments.depth, arguments.repetitions
     )
-    said = {
-        "n_threads": arguments.threads,
-        "kv": arguments.kv,
-        "executor": arguments.executor,
-    }
-    settings_said: dict[str, Any] = {
-        name: value for name, value in said.items() if value is not None
-    }
-    with localmix.load(arguments.model, n_ctx=options.n_ctx, **settings_said) as model:
-        machine = measure_machine(model.executor.n_threads)
-        subject = _subject(model, arguments)
-        if card:
-            _write_card(subject, machine, options, card)
-        status = StatusLine(streams.stderr, delay_s=0.0)
+    status = StatusLine(streams.stderr, delay_s=0.0)
+    with (
+        shown_compiling(streams.stderr) as on_compile,
+        localmix.load(
+            arguments.model,
+            n_ctx=options.n_ctx,
+            on_compile=on_compile,
+            **arguments.load_settings(),
+        ) as model,
+    ):
+        executor = model.executor
         try:
+            status.show("limits of this machine")
+            machine = measure_machine(executor.n_threads, executor.isa is not None, on_compile)
+            status.clear()
+            subject = _subject(model, arguments)
+            if card:
+                _write_card(subject, machine, options, card)
             measured = measure(model, options, on_step=status.show)
         finally:
             status.clear()
@@ -148,27 +164,28 @@ def _subject(model: Model, arguments: BenchArguments) -> Subject:
         isa=model.executor.isa,
         threads=model.executor.n_threads,
         kv=model.executor.kv,
+        weights=arguments.weights or WEIGHTS_MODES[0],
         reads_blocks=model.executor.reads_blocks,
         load_s=model.load_s,
         jit_s=model.executor.jit_s,
         window=model.config.sliding_window,
-        cost=token_cost(model.file.tensors, model.config),
+        cost=token_cost(model.file.tensors, model.config, model.executor.kv),
     )
 
 
 def _write_card(subject: Subject, machine: Machine, options: BenchOptions, stdout: TextIO) -> None:
     """Machine, model, and the speed that memory allows at best."""
     page = console(stdout)
-    page.print(f"[title]{machine.cpu}[/title]", end="")
-    page.print(
-        f" · {machine.cores} cores · reads {machine.read_gb_s:.1f} GB/s"
-        f" (NumPy, {_threads(subject.threads)})",
-        markup=False,
-    )
-    page.print(f"[title]{subject.name}[/title]", end="")
+    page.print(machine.cpu, style="title", markup=False, end="")
+    page.print(f" · {machine.cores} cores", markup=False)
+    limits = f"{_threads(subject.threads)} read {machine.read_gb_s:.1f} GB/s of private memory"
+    if machine.int8_gop_s:
+        limits += f" and compute {machine.int8_gop_s:.0f} Gop/s of int8 ({subject.isa})"
+    page.print(limits, style="muted", markup=False)
+    page.print(subject.name, style="title", markup=False, end="")
     page.print(
         f" · {subject.quantization} · {units.size(subject.file_bytes)}"
-        f" · {units.count(subject.n_parameters)} parameters · executor {subject.executor}",
+        f" · {units.count(subject.n_parameters)} parameters · {_how(subject)}",
         markup=False,
     )
     per_token = subject.decode_bytes(options.depth)
@@ -180,6 +197,11 @@ def _write_card(subject: Subject, machine: Machine, options: BenchOptions, stdou
     else:
         line += f": memory allows {units.rate(machine.read_gb_s * 1e9 / per_token)} at most"
     page.print(line, style="muted", markup=False)
+
+
+def _how(subject: Subject) -> str:
+    """What runs the model, and where it reads: `native, weights mapped, cache f16`."""
+    return f"{subject.executor}, weights {subject.weights}, cache {subject.kv}"
 
 
 def _write_results(report: Report, stdout: TextIO) -> None:
@@ -201,6 +223,8 @@ def _write_results(report: Report, stdout: TextIO) -> None:
     stdout.write("\n")
     first = f"first token {units.seconds(measured.ttft_s)} · " if measured.ttft_s else ""
     line = f"{first}load {units.seconds(report.subject.load_s)}"
+    if report.subject.jit_s:
+        line += f" ({units.seconds(report.subject.jit_s)} of it compiling kernels)"
     line += f" · peak memory {units.size(measured.peak_rss_bytes)}"
     line += f" · median of {options.n_repetitions}"
     console(stdout).print(line, style="muted", markup=False)

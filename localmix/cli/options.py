@@ -35,6 +35,15 @@ KvType = Annotated[
     str | None,
     option("--kv", metavar="|".join(KV_TYPES), text="Type of keys and values.", group=_MODEL),
 ]
+Weights = Annotated[
+    str | None,
+    option(
+        "--weights",
+        metavar="|".join(WEIGHTS_MODES),
+        text="Read weights in place, or from private memory.",
+        group=_MODEL,
+    ),
+]
 Executor = Annotated[
     str | None,
     option(
@@ -131,15 +140,7 @@ class RunOptions:
         int | None, option("--threads", metavar="N", text="Worker threads.", group=_MODEL)
     ] = None
     kv: KvType = None
-    weights: Annotated[
-        str | None,
-        option(
-            "--weights",
-            metavar="|".join(WEIGHTS_MODES),
-            text="Read weights in place, or from private memory.",
-            group=_MODEL,
-        ),
-    ] = None
+    weights: Weights = None
     sliding_window: Annotated[
         str | None,
         option(

@@ -1,22 +1,29 @@
-"""How a download is drawn: a bar with speed and time left, or a few plain lines in a log."""
+"""How long work is drawn: a download as a bar, or a few plain lines in a log; compiling as a count.
+
+`load_model` is `localmix.load` for commands: it says so when kernels are compiled first.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from localmix import units
-from localmix.cli.terminal import console, one_line
+from localmix.cli.terminal import StatusLine, console, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from localmix.engine import Model
+    from localmix.kernels.library import OnCompile
     from localmix.registry.pull import OnProgress, PullProgress
 
 LINE_EVERY_S = 10.0
 """Seconds between two lines in a log."""
+
+COMPILING = "compiling kernels for this CPU, once"
 
 _VERBS = {"download": "downloading", "verify": "checking"}
 
@@ -29,6 +36,39 @@ def shown_progress(stderr: TextIO) -> Iterator[OnProgress]:
         return
     with _bar(stderr) as bar:
         yield Bar(bar)
+
+
+@contextmanager
+def shown_compiling(stderr: TextIO) -> Iterator[OnCompile]:
+    """Give the function that hears of compiling: a status line on a terminal, else a single line.
+
+    It stays quiet until kernels are compiled, which happens once for a CPU.
+    """
+    status = StatusLine(stderr, delay_s=0.0)
+    is_said = stderr.isatty()
+
+    def on_compile(n_done: int, n_total: int) -> None:
+        nonlocal is_said
+        status.show(f"{COMPILING}: {n_done} of {n_total}")
+        if not is_said:
+            is_said = True
+            stderr.write(COMPILING + "\n")
+            stderr.flush()
+        if n_done == n_total:
+            status.clear()
+
+    try:
+        yield on_compile
+    finally:
+        status.clear()
+
+
+def load_model(name: str, stderr: TextIO, **settings: Any) -> Model:
+    """Load a model, and show it when kernels are compiled for it."""
+    import localmix
+
+    with shown_compiling(stderr) as on_compile:
+        return localmix.load(name, on_compile=on_compile, **settings)
 
 
 class Lines:

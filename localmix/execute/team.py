@@ -12,12 +12,16 @@ import ctypes
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from localmix.execute.buffers import Arena, Buffer, view_of
 from localmix.kernels.layout import LINE, STATE_WORDS, WORD, State
 from localmix.kernels.library import Library
+
+Int64s = npt.NDArray[np.int64]
 
 COST_PER_POLL = 100_000_000
 """Operations of thread 0 between two looks for Ctrl-C: a millisecond, on a slow CPU fifty."""
@@ -38,9 +42,11 @@ class Team:
         self.state = view_of(self._state).view(np.int64)
         self._walk, self._announce = library.function("walk"), library.function("announce")
         self._scratch = [self._arena.take(scratch_bytes) for _ in range(n_threads)]
-        self._interrupted = False
-        # Kept here for as long as compiled code may call them.
-        self._poll = ctypes.CFUNCTYPE(None)(self._look_for_signals)
+        self._signals = _Signals(self.state)
+        # Kept here for as long as compiled code may call it.
+        looks = self._signals.looks()
+        next(looks)
+        self._poll = ctypes.CFUNCTYPE(None)(looks.__next__)
         self.state[State.POLL] = ctypes.cast(self._poll, ctypes.c_void_p).value or 0
         self.state[State.YIELD] = _yield_address()
         self.state[State.COST_PER_POLL] = COST_PER_POLL
@@ -60,23 +66,38 @@ class Team:
         """
         state, address = self.state, self._state.address
         state[State.CANCEL] = state[State.ARRIVED] = state[State.LEFT] = 0
-        self._interrupted = False
+        self._signals.came = False
         if state[State.N_THREADS] > 1:
             with self._bell:
                 self._announce(0, address, 0, 0)
                 self._bell.notify_all()
         self._walk(0, address, 0, self._scratch[0].address)
-        if self._interrupted:
+        if self._signals.came:
             raise KeyboardInterrupt
 
-    def _look_for_signals(self) -> None:
-        """Python runs its handlers of signals while this runs: a KeyboardInterrupt arrives here."""
-        try:
-            for _ in range(2):
-                pass
-        except KeyboardInterrupt:
-            self._interrupted = True
-            self.state[State.CANCEL] = 1
+
+class _Signals:
+    """Looks for Ctrl-C while compiled code runs, and cancels the batch.
+
+    Attributes:
+        came: Ctrl-C came during this batch.
+    """
+
+    def __init__(self, state: Int64s) -> None:
+        self.came = False
+        self._state = state
+
+    def looks(self) -> Iterator[None]:
+        """Each step is a look: Python runs its handlers of signals when the generator goes on.
+
+        A function would not do: Python runs them before its first line, outside of any `try`.
+        """
+        while True:
+            try:
+                yield
+            except KeyboardInterrupt:
+                self.came = True
+                self._state[State.CANCEL] = 1
 
 
 def _work(
@@ -97,13 +118,13 @@ def _work(
     while True:
         run(seen.address, state.address, thread, scratch.address)
         with bell:
-            while words[State.GENERATION] == last[0]:
+            while words[State.GENERATION] == last[0] and words[State.N_OPS] >= 0:
                 bell.wait()
         if words[State.N_OPS] < 0:
             return
 
 
-def _dismiss(state: np.typing.NDArray[np.int64], bell: threading.Condition, arena: Arena) -> None:
+def _dismiss(state: Int64s, bell: threading.Condition, arena: Arena) -> None:
     """Send the workers home; they hold the arena until they have left."""
     with bell:
         state[State.N_OPS] = -1

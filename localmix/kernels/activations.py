@@ -22,7 +22,7 @@ from localmix.kernels.simd import (
     load_i16,
     load_i32,
     maximum,
-    nearest,
+    rounded,
     splat,
     store,
     store_f32,
@@ -31,7 +31,7 @@ from localmix.kernels.simd import (
     take,
 )
 from localmix.kernels.target import TIER
-from localmix.kernels.vectors import F32x16, F32x32, I8x32, I32x32
+from localmix.kernels.vectors import F32x16, F32x32, I8x32
 
 COLUMNS, STEP = TIER.tile_columns, TIER.step
 LARGEST = np.float32(127)
@@ -93,7 +93,7 @@ def quantize_row(x, width, block, out):
         inverse = LARGEST / amax if amax > 0 else np.float32(0)
         for i in range(block // 32):
             g = b * (block // 32) + i
-            q = convert(I32x32, nearest(load(F32x32, x + 128 * g) * splat(F32x32, inverse)))
+            q = rounded(load(F32x32, x + 128 * g) * splat(F32x32, inverse))
             store(out + 32 * g, convert(I8x32, q))
             first, second = hsum(take(q, 0, 16, 1)), hsum(take(q, 16, 16, 1))
             store_f32(scales + 4 * g, scale)
@@ -163,6 +163,9 @@ def pack_column(x, width, out, c, scaled):
         store_f32(at + 16 * COLUMNS, factor * np.float32(second))
         store_f32(at + 20 * COLUMNS, factor * np.float32(first + second))
         store_f32(at + 24 * COLUMNS, scale)
+        store_i16(at + 28 * COLUMNS, first + second)
+        if g > 0:
+            store_i16(at - TILE_GROUP + 28 * COLUMNS + 2, first + second)
 
 
 @inline
@@ -174,7 +177,7 @@ def clear_column(width, out, c):
             store_i32(at + STEP * (COLUMNS * s + c), 0)
             if STEP == 8:
                 store_i32(at + STEP * (COLUMNS * s + c) + 4, 0)
-        for k in range(7):
+        for k in range(8):
             store_i32(at + 32 * COLUMNS + 4 * (k * COLUMNS + c), 0)
 
 

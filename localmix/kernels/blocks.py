@@ -6,7 +6,8 @@ from them once for all formats (`rows.py`, `panel.py`, `expand.py`).
 
 A weight is `scale · q + offset`, with a scale for each group of 16 or 32 weights:
 
-    small blocks (32)    numbers(block), scale(block), offset(block)
+    small blocks (32)    numbers(block), scale(block), offset(block); scales(block) and
+                         offsets(block) of eight blocks that follow one another
     K-blocks (256)       numbers(block): eight vectors · scales(block): 16 int16, one per 16 weights
                          minima(block): 16 int16 · factors(block): d and dmin
                          weight = d · scale · q − dmin · minimum
@@ -38,7 +39,9 @@ class SmallBlock:
     signed: bool
     numbers: Callable[..., Any]
     scale: Callable[..., Any]
+    scales: Callable[..., Any]
     offset: Callable[..., Any] | None = None
+    offsets: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)

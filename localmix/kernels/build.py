@@ -24,7 +24,7 @@ from llvmlite import binding as llvm
 
 from localmix.kernels.library import N_ARGUMENTS, entry_of, sealed
 
-SOURCES = ("activations", "attention", "experts", "kv", "matmul", "threads")
+SOURCES = ("activations", "attention", "experts", "kv", "matmul", "peak", "threads")
 """Modules that define kernels."""
 
 
@@ -35,7 +35,7 @@ ASSEMBLY = "LOCALMIX_ASM"
 def main(arguments: list[str]) -> int:
     """Compile kernels into a folder, one line on stdout for each."""
     folder, tier, cpu, features, triple, *names = arguments
-    os.environ["LOCALMIX_ISA"] = tier  # read by `localmix.kernels.target`
+    os.environ["LOCALMIX_TARGET"] = f"{tier} {triple}"  # read by `target.py`
     machine = target_machine(triple, cpu, features)
     for name, module in compile_kernels(names, machine):
         if os.environ.get(ASSEMBLY):

@@ -21,12 +21,13 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
+from numba import types
 from numba.extending import intrinsic
 
 from localmix.kernels.target import TIER
-from localmix.kernels.vectors import I8, I16, I32, Vec, call, repeated, shuffled
+from localmix.kernels.vectors import I8, I16, I32, I64, Vec, call, read, repeated, shuffled
 
-ON_X86 = TIER.dot in ("vpdpbusd", "maddubs")
+IS_AVX = TIER.dot in ("vpdpbusd", "maddubs")
 
 
 def vector(element: Any, lanes: int) -> Any:
@@ -42,7 +43,7 @@ def zeros(element: Any, lanes: int) -> Any:
 def emit_dot(b: Any, acc: Any, w: Any, x: Any, signed: bool) -> Any:
     """Write `acc + dot(w, x)`; acc has n int32 lanes, w and x 4n bytes."""
     lanes = acc.type.count
-    if ON_X86:
+    if IS_AVX:
         if signed:
             w, x = _magnitude(b, w), _with_sign_of(b, x, w)
         if TIER.dot == "vpdpbusd":
@@ -64,7 +65,7 @@ def emit_maddubs(b: Any, u: Any, s: Any) -> Any:
 def emit_pair_dot(b: Any, x: Any, y: Any) -> Any:
     """Write `pair_dot` of int16 vectors."""
     lanes = x.type.count // 2
-    if ON_X86:
+    if IS_AVX:
         name = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}[lanes]
         return call(b, f"llvm.x86.{name}", vector(I32, lanes), x, y)
     product = b.mul(b.sext(x, vector(I32, 2 * lanes)), b.sext(y, vector(I32, 2 * lanes)))
@@ -75,7 +76,7 @@ def emit_pair_dot(b: Any, x: Any, y: Any) -> Any:
 def emit_scaled_dot(b: Any, acc: Any, w: Any, x: Any, scales: Any, signed: bool) -> Any:
     """Write `scaled_dot`: w and x of 4n bytes, 2n scales of int16, acc of n int32."""
     lanes = acc.type.count
-    if not ON_X86:
+    if not IS_AVX:
         of_lane = b.sext(shuffled(b, scales, scales, range(0, 2 * lanes, 2)), acc.type)
         return b.add(acc, b.mul(emit_dot(b, zeros(I32, lanes), w, x, signed), of_lane))
     if signed:
@@ -145,7 +146,7 @@ def emit_look_up(b: Any, table: list[int], index: Any) -> Any:
     lanes = index.type.count
     entries = ir.Constant(vector(I8, 16), [value & 255 for value in table])
     repeats = shuffled(b, entries, entries, [i % 16 for i in range(lanes)])
-    if ON_X86 and lanes == 32:
+    if IS_AVX and lanes == 32:
         return call(b, "llvm.x86.avx2.pshuf.b", index.type, repeats, index)
     if TIER.dot in ("sdot", "smmla"):
         halves = [shuffled(b, index, index, range(16 * i, 16 * i + 16)) for i in range(lanes // 16)]
@@ -158,6 +159,83 @@ def emit_look_up(b: Any, table: list[int], index: Any) -> Any:
         here = b.icmp_unsigned("==", index, repeated(b, I8(i), lanes))
         result = b.select(here, repeated(b, I8(value & 255), lanes), result)
     return result
+
+
+def emit_spread(b: Any, scales: Any, i: int) -> Any:
+    """Scales 2i and 2i + 1 of sixteen int16, eight times each: for the pairs of 32 bytes."""
+    if not IS_AVX:
+        return shuffled(b, scales, scales, [2 * i] * 8 + [2 * i + 1] * 8)
+    if TIER.dot == "vpdpbusd" and TIER.lane_bytes == 64:
+        places = unknown(b, I16, [2 * i] * 8 + [2 * i + 1] * 8)
+        return call(b, "llvm.x86.avx512.permvar.hi.256", scales.type, scales, places)
+    half = 8 * (i // 4)  # both halves of a register hold the eight scales, then bytes are picked
+    eight = shuffled(b, scales, scales, [*range(half, half + 8)] * 2)
+    first = 4 * (i % 4)
+    pick = [first, first + 1] * 8 + [first + 2, first + 3] * 8
+    places = unknown(b, I8, pick)
+    return b.bitcast(
+        call(b, "llvm.x86.avx2.pshuf.b", places.type, b.bitcast(eight, places.type), places),
+        scales.type,
+    )
+
+
+def unknown(b: Any, element: Any, values: list[int]) -> Any:
+    """A constant vector that LLVM cannot look into, behind an empty piece of assembly.
+
+    It would see a shuffle behind a table look-up, and write that as two instructions.
+    """
+    constant = ir.Constant(vector(element, len(values)), values)
+    return emit_hidden(b, constant)
+
+
+def emit_hidden(b: Any, x: Any) -> Any:
+    """x itself, as far as LLVM can tell from anywhere. `x` names a vector register of the CPU."""
+    return b.asm(ir.FunctionType(x.type, [x.type]), "", "=x,0", [x], side_effect=False)
+
+
+@intrinsic
+def spread_floats(typing: Any, x: Any) -> Any:
+    """Each of eight float32 as a vector of its own."""
+
+    def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        out = ir.Constant(context.get_value_type(sig.return_type), ir.Undefined)
+        for i in range(8):
+            if IS_AVX:
+                places = unknown(b, I32, [i] * 8)
+                lane = call(b, "llvm.x86.avx2.permps", x.ir, args[0], places)
+            else:
+                lane = shuffled(b, args[0], args[0], [i] * 8)
+            out = b.insert_value(out, lane, i)
+        return out
+
+    return types.UniTuple(x, 8)(x), gen
+
+
+def emit_halves(b: Any, address: Any, stride: int) -> Any:
+    """A half of each of eight blocks, as eight int16."""
+    if TIER.lane_bytes == 64 and 7 * stride + 2 <= 128:
+        words = vector(I16, 32)
+        low, high = read(b, address, words), read(b, b.add(address, I64(64)), words)
+        places = unknown(b, I16, [i * stride // 2 for i in range(8)] + [0] * 24)
+        found = call(b, "llvm.x86.avx512.vpermi2var.hi.512", words, low, places, high)
+        return shuffled(b, found, found, range(8))
+    out = ir.Constant(vector(I16, 8), ir.Undefined)
+    for i in range(8):
+        out = b.insert_element(out, read(b, b.add(address, I64(i * stride)), I16), I32(i))
+    return out
+
+
+@intrinsic
+def spread_scales(typing: Any, scales: Any) -> Any:
+    """Sixteen scales as the eight vectors that `scaled_dot` takes for 256 weights."""
+
+    def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        out = ir.Constant(context.get_value_type(sig.return_type), ir.Undefined)
+        for i in range(8):
+            out = b.insert_value(out, emit_spread(b, args[0], i), i)
+        return out
+
+    return types.UniTuple(scales, 8)(scales), gen
 
 
 @intrinsic

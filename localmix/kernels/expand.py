@@ -16,38 +16,43 @@ from numba.extending import intrinsic
 from localmix.kernels.blocks import KBlock, SmallBlock
 from localmix.kernels.jit import inline
 from localmix.kernels.layout import STRIP
-from localmix.kernels.panel import ROWS, STEP, Panel, size
-from localmix.kernels.simd import convert, scatter, store_f32, take
+from localmix.kernels.panel import size
+from localmix.kernels.panel_layout import ROWS, STEP, Panel
+from localmix.kernels.simd import convert, prefetch, store_f32, take
 from localmix.kernels.target import TIER
 from localmix.kernels.vectors import I32, I64, F32x16, shuffled, write
 
 
 @intrinsic
-def interleave(typing: Any, low: Any, high: Any, r0: Any, r1: Any, r2: Any, r3: Any) -> Any:
-    """Write 32 bytes of each of four rows, piece by piece beside each other.
+def interleave(
+    typing: Any, low: Any, high: Any, stride: Any, r0: Any, r1: Any, r2: Any, r3: Any
+) -> Any:
+    """Write 32 (or 16) bytes of each of four rows in pieces, the rows' pieces beside each other.
 
-    The pieces of the first 16 bytes go to `low` and on, those of the second to `high` and on.
+    Pieces of the first 16 bytes go to low, low + stride, …, those of the second to high and on. A
+    piece is `step` bytes of each row; numbers of four bytes are transposed in this way too.
     """
-    pieces = _pieces_of_8 if TIER.step == 8 else _pieces_of_4
+    pieces = _pieces_of_8 if TIER.step == 8 and r0.element in ("u8", "i8") else _pieces_of_4
 
     def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        low, high, *rows = args
-        for at, half in ((low, pieces(b, rows, 0)), (high, pieces(b, rows, 1))):
-            for s, piece in enumerate(half):
-                write(b, b.add(at, I64(s * ROWS * TIER.step)), piece)
+        low, high, stride, *rows = args
+        for half, at in enumerate((low, high) if r0.n_bytes == 32 else (low,)):
+            for s, piece in enumerate(pieces(b, rows, half)):
+                write(b, b.add(at, b.mul(stride, I64(s))), piece)
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, r0, r1, r2, r3), gen
+    return types.void(*[types.int64] * 3, r0, r1, r2, r3), gen
 
 
 def _pieces_of_4(b: Any, rows: list[Any], half: int) -> list[Any]:
     """A transposition of 4 × 4 words: a0 c0 e0 g0, a1 c1 e1 g1 and so on."""
-    a, c, e, g = (b.bitcast(row, ir.VectorType(I32, 8)) for row in rows)
+    n = 8 if str(rows[0].type).startswith(("<32 x i8", "<8 x float")) else 4
+    a, c, e, g = (b.bitcast(row, ir.VectorType(I32, n)) for row in rows)
     first = 4 * half
-    low_ac = shuffled(b, a, c, [first, first + 8, first + 1, first + 9])
-    high_ac = shuffled(b, a, c, [first + 2, first + 10, first + 3, first + 11])
-    low_eg = shuffled(b, e, g, [first, first + 8, first + 1, first + 9])
-    high_eg = shuffled(b, e, g, [first + 2, first + 10, first + 3, first + 11])
+    low, high = [first, first + n, first + 1, first + n + 1], [first + 2, first + n + 2]
+    high += [first + 3, first + n + 3]
+    low_ac, high_ac = shuffled(b, a, c, low), shuffled(b, a, c, high)
+    low_eg, high_eg = shuffled(b, e, g, low), shuffled(b, e, g, high)
     return [
         shuffled(b, low_ac, low_eg, [0, 1, 4, 5]),
         shuffled(b, low_ac, low_eg, [2, 3, 6, 7]),
@@ -57,88 +62,88 @@ def _pieces_of_4(b: Any, rows: list[Any], half: int) -> list[Any]:
 
 
 def _pieces_of_8(b: Any, rows: list[Any], half: int) -> list[Any]:
-    """Pairs of rows: a0 c0 e0 g0, a1 c1 e1 g1 in pieces of eight bytes."""
+    """Eight bytes of each row: a0 c0 e0 g0, then a1 c1 e1 g1."""
     a, c, e, g = (b.bitcast(row, ir.VectorType(I64, 4)) for row in rows)
     out = []
-    for s in (0, 1):
-        i = 2 * half + s
+    for i in (2 * half, 2 * half + 1):
         pair, other = shuffled(b, a, c, [i, 4 + i]), shuffled(b, e, g, [i, 4 + i])
         out.append(shuffled(b, pair, other, [0, 1, 2, 3]))
     return out
+
+
+AHEAD = 1024
+"""Bytes that each row of a strip is asked for ahead of its use."""
 
 
 def expander(block: KBlock | SmallBlock, panel: Panel) -> Callable[..., Any]:
     """Make `expand(rows address, bytes of a row, n_valid, n_in, out)` for a format.
 
     It writes a strip of STRIP rows as panels of ROWS rows each. Rows from n_valid on repeat the
-    last valid one, so nothing beyond the matrix is read; their sums are thrown away.
+    last valid one, so nothing beyond the matrix is read; their sums are thrown away. All rows take
+    a step together, so that what is written lies in the first-level cache until it is complete.
     """
-    expand_4 = (
-        _four_of_k(block, panel) if isinstance(block, KBlock) else _four_of_small(block, panel)
-    )
-
+    if isinstance(block, KBlock):
+        n_weights, expand_4 = 256, _four_of_k(block, panel)
+    else:
+        n_weights, expand_4 = 32, _four_of_small(block, panel)
+    n_bytes = block.n_bytes
+    step_bytes = panel.n_bytes(n_weights)
     bytes_of_panel = size(panel)
+    lines_apart = max(1, 64 // n_bytes)
+
+    @inline
+    def fetch(at):
+        """Ask for the lines of a step: no prefetcher of the CPU follows so many rows at once."""
+        prefetch(at)
+        if n_bytes > 64:
+            prefetch(at + 64)
+        if n_bytes > 128:
+            prefetch(at + 128)
+        if n_bytes > 192:
+            prefetch(at + 192)
 
     @inline
     def expand(rows, row_bytes, n_valid, n_in, out):
         last, panel_bytes = n_valid - 1, bytes_of_panel(n_in)
-        for quad in range(STRIP // 4):
-            r = 4 * quad
-            expand_4(
-                rows + min(r, last) * row_bytes,
-                rows + min(r + 1, last) * row_bytes,
-                rows + min(r + 2, last) * row_bytes,
-                rows + min(r + 3, last) * row_bytes,
-                n_in,
-                out + r // ROWS * panel_bytes,
-                r % ROWS,
-            )
+        for b in range(n_in // n_weights):
+            source, target = rows + n_bytes * b, out + step_bytes * b
+            for r in range(0, STRIP, 4):
+                r0 = source + min(r, last) * row_bytes
+                r1 = source + min(r + 1, last) * row_bytes
+                r2 = source + min(r + 2, last) * row_bytes
+                r3 = source + min(r + 3, last) * row_bytes
+                if b % lines_apart == 0:
+                    fetch(r0 + AHEAD)
+                    fetch(r1 + AHEAD)
+                    fetch(r2 + AHEAD)
+                    fetch(r3 + AHEAD)
+                expand_4(r0, r1, r2, r3, target + r // ROWS * panel_bytes, r % ROWS)
 
     return expand
 
 
+@inline
+def store_4(at, a, c, e, g):
+    """Four numbers beside each other."""
+    store_f32(at, a)
+    store_f32(at + 4, c)
+    store_f32(at + 8, e)
+    store_f32(at + 12, g)
+
+
 def _four_of_k(block: KBlock, panel: Panel) -> Callable[..., Any]:
-    n_bytes, group, group_bytes = block.n_bytes, panel.group, panel.group_bytes
+    group, group_bytes = panel.group, panel.group_bytes
+    has_offset, has_pairs = panel.has_offset, panel.has_pairs
     numbers, scales, factors = block.numbers, block.scales, block.factors
-    minima, has_offset = block.minima or block.scales, panel.has_offset
-    per_32 = 32 // group  # groups in a vector of 32 weights
+    minima = block.minima or block.scales
+    step = 32 // group * group_bytes  # from one vector of 32 weights to the next
     to_second_half = group_bytes if group == 16 else 16 * ROWS
     flip = 128 if block.signed and not panel.signed else 0
 
     @inline
-    def write_scales(values, at):
-        """One float32 for each group of a block, from one for each 16 weights."""
-        if group == 32:
-            scatter(at, group_bytes, take(values, 0, 8, 2))
-        else:
-            scatter(at, group_bytes, values)
-
-    @inline
-    def scale_row(source, at):
-        d, dmin = factors(source)
-        write_scales(convert(F32x16, scales(source)) * d, at)
-        if has_offset:
-            write_scales(convert(F32x16, minima(source)) * -dmin, at + 4 * ROWS)
-
-    @inline
-    def expand_4(r0, r1, r2, r3, n_in, out, row):
-        for _ in range(n_in // 256):
-            a, c, e, g = numbers(r0), numbers(r1), numbers(r2), numbers(r3)
-            at, step = out + row * STEP, per_32 * group_bytes
-            write_8(at, step, a, c, e, g)
-            at = out + ROWS * group + 4 * row
-            scale_row(r0, at)
-            scale_row(r1, at + 4)
-            scale_row(r2, at + 8)
-            scale_row(r3, at + 12)
-            out += 8 * step
-            r0 += n_bytes
-            r1 += n_bytes
-            r2 += n_bytes
-            r3 += n_bytes
-
-    @inline
-    def write_8(at, step, a, c, e, g):
+    def expand_4(r0, r1, r2, r3, out, row):
+        a, c, e, g = numbers(r0), numbers(r1), numbers(r2), numbers(r3)
+        at = out + row * STEP
         write_32(at, a[0], c[0], e[0], g[0])
         write_32(at + step, a[1], c[1], e[1], g[1])
         write_32(at + 2 * step, a[2], c[2], e[2], g[2])
@@ -147,40 +152,65 @@ def _four_of_k(block: KBlock, panel: Panel) -> Callable[..., Any]:
         write_32(at + 5 * step, a[5], c[5], e[5], g[5])
         write_32(at + 6 * step, a[6], c[6], e[6], g[6])
         write_32(at + 7 * step, a[7], c[7], e[7], g[7])
+        at = out + ROWS * group + 4 * row
+        (d0, m0), (d1, m1), (d2, m2), (d3, m3) = factors(r0), factors(r1), factors(r2), factors(r3)
+        a, c, e, g = scales(r0), scales(r1), scales(r2), scales(r3)
+        write_floats(at, floats(a, d0), floats(c, d1), floats(e, d2), floats(g, d3))
+        if has_offset:
+            a, c, e, g = minima(r0), minima(r1), minima(r2), minima(r3)
+            at += 4 * ROWS
+            write_floats(at, floats(a, -m0), floats(c, -m1), floats(e, -m2), floats(g, -m3))
+        if has_pairs:
+            a, c, e, g = minima(r0), minima(r1), minima(r2), minima(r3)
+            at = out + 8 * group_bytes + 4 * row
+            interleave(
+                at,
+                at,
+                4 * ROWS,
+                take(a, 0, 8, 2),
+                take(c, 0, 8, 2),
+                take(e, 0, 8, 2),
+                take(g, 0, 8, 2),
+            )
+            store_4(at + 16 * ROWS, -m0, -m1, -m2, -m3)
 
     @inline
     def write_32(at, a, c, e, g):
-        interleave(at, at + to_second_half, a ^ flip, c ^ flip, e ^ flip, g ^ flip)
+        interleave(at, at + to_second_half, ROWS * STEP, a ^ flip, c ^ flip, e ^ flip, g ^ flip)
+
+    @inline
+    def floats(values, factor):
+        return convert(F32x16, values) * factor
+
+    @inline
+    def write_floats(at, a, c, e, g):
+        """One number for each group of a block, from one for each 16 weights."""
+        if group == 32:
+            write_8(at, take(a, 0, 8, 2), take(c, 0, 8, 2), take(e, 0, 8, 2), take(g, 0, 8, 2))
+        else:
+            write_8(at, take(a, 0, 8, 1), take(c, 0, 8, 1), take(e, 0, 8, 1), take(g, 0, 8, 1))
+            at += 8 * group_bytes
+            write_8(at, take(a, 8, 8, 1), take(c, 8, 8, 1), take(e, 8, 8, 1), take(g, 8, 8, 1))
+
+    @inline
+    def write_8(at, a, c, e, g):
+        interleave(at, at + 4 * group_bytes, group_bytes, a, c, e, g)
 
     return expand_4
 
 
 def _four_of_small(block: SmallBlock, panel: Panel) -> Callable[..., Any]:
-    n_bytes, group_bytes, has_offset = block.n_bytes, panel.group_bytes, panel.has_offset
+    has_offset, flip = panel.has_offset, 128 if block.signed and not panel.signed else 0
     numbers, scale, offset = block.numbers, block.scale, block.offset or block.scale
-    flip = 128 if block.signed and not panel.signed else 0
 
     @inline
-    def scale_row(source, at):
-        store_f32(at, scale(source))
+    def expand_4(r0, r1, r2, r3, out, row):
+        a, c, e, g = numbers(r0), numbers(r1), numbers(r2), numbers(r3)
+        at = out + row * STEP
+        interleave(at, at + 16 * ROWS, ROWS * STEP, a ^ flip, c ^ flip, e ^ flip, g ^ flip)
+        at = out + ROWS * 32 + 4 * row
+        store_4(at, scale(r0), scale(r1), scale(r2), scale(r3))
         if has_offset:
-            store_f32(at + 4 * ROWS, offset(source))
-
-    @inline
-    def expand_4(r0, r1, r2, r3, n_in, out, row):
-        for _ in range(n_in // 32):
-            at = out + row * STEP
-            a, c, e, g = numbers(r0), numbers(r1), numbers(r2), numbers(r3)
-            interleave(at, at + 16 * ROWS, a ^ flip, c ^ flip, e ^ flip, g ^ flip)
-            at = out + ROWS * 32 + 4 * row
-            scale_row(r0, at)
-            scale_row(r1, at + 4)
-            scale_row(r2, at + 8)
-            scale_row(r3, at + 12)
-            out += group_bytes
-            r0 += n_bytes
-            r1 += n_bytes
-            r2 += n_bytes
-            r3 += n_bytes
+            store_4(at + 4 * ROWS, offset(r0), offset(r1), offset(r2), offset(r3))
 
     return expand_4

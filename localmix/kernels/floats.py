@@ -15,7 +15,8 @@ from numba.extending import intrinsic
 from localmix.kernels.blocks import FloatFormat
 from localmix.kernels.jit import inline
 from localmix.kernels.layout import STRIP
-from localmix.kernels.panel import COLUMNS, FLOATS, ROWS, SUMS, zero_sums
+from localmix.kernels.panel import zero_sums
+from localmix.kernels.panel_layout import COLUMNS, FLOATS, ROWS, SUMS
 from localmix.kernels.simd import scatter
 from localmix.kernels.target import TIER
 from localmix.kernels.vectors import FLOAT, I64, call, read, repeated
@@ -32,7 +33,7 @@ def add_outer(typing: Any, sums: Any, w: Any, x: Any) -> Any:
             row = read(b, b.add(w, I64(r * TIER.lane_bytes)), FLOATS.ir)
             column = repeated(b, read(b, b.add(x, I64(4 * c)), FLOAT), TIER.lanes)
             old = b.extract_value(sums, k)
-            new = call(b, f"llvm.fma.v{TIER.lanes}f32", FLOATS.ir, row, column, old)
+            new = call(b, f"llvm.fmuladd.v{TIER.lanes}f32", FLOATS.ir, row, column, old)
             sums = b.insert_value(sums, new, k)
         return sums
 

@@ -34,14 +34,17 @@ from localmix.kernels.simd import (
     load_f32,
     load_i64,
     maximum,
-    nearest,
+    rounded,
     splat,
     store,
     store_f32,
     store_i16,
 )
-from localmix.kernels.vectors import F32x16, I8x16, I16x16, I32x16
+from localmix.kernels.target import TIER
+from localmix.kernels.vectors import F32x16, I8x16, Vec
 
+HEAD_LANES = TIER.head_lanes
+HEAD_FLOATS, HEAD_HALVES, HEAD_BYTES = (Vec(HEAD_LANES, kind) for kind in ("f32", "i16", "i8"))
 LARGEST = np.float32(127)
 
 
@@ -51,7 +54,7 @@ class KVFormat:
 
     Attributes:
         slot_bytes: padded head_dim -> bytes of a slot.
-        read: (slot address, padded, i) -> 16 float32 from element i on.
+        read: (slot address, padded, i) -> HEAD_LANES float32 from element i on.
         write: (16 or 32 float32 at an address, slot address, padded, i) -> None; `step` elements.
     """
 
@@ -71,7 +74,7 @@ def f32_bytes(padded):
 @inline
 def f32_read(slot, padded, i):
     """As they are."""
-    return load(F32x16, slot + 4 * i)
+    return load(HEAD_FLOATS, slot + 4 * i)
 
 
 @inline
@@ -89,7 +92,7 @@ def f16_bytes(padded):
 @inline
 def f16_read(slot, padded, i):
     """Widened."""
-    return halves_to_f32(load(I16x16, slot + 2 * i))
+    return halves_to_f32(load(HEAD_HALVES, slot + 2 * i))
 
 
 @inline
@@ -108,7 +111,7 @@ def q8_0_bytes(padded):
 def q8_0_read(slot, padded, i):
     """d · q."""
     d = load_f16(slot + padded + i // 32 * 2)
-    return convert(F32x16, load(I8x16, slot + i)) * splat(F32x16, d)
+    return convert(HEAD_FLOATS, load(HEAD_BYTES, slot + i)) * d
 
 
 @inline
@@ -117,8 +120,8 @@ def q8_0_write(x, slot, padded, i):
     a, b = load(F32x16, x), load(F32x16, x + 64)
     largest = hmax(maximum(absolute(a), absolute(b)))
     inverse = LARGEST / largest if largest > 0 else np.float32(0)
-    store(slot + i, convert(I8x16, convert(I32x16, nearest(a * splat(F32x16, inverse)))))
-    store(slot + i + 16, convert(I8x16, convert(I32x16, nearest(b * splat(F32x16, inverse)))))
+    store(slot + i, convert(I8x16, rounded(a * splat(F32x16, inverse))))
+    store(slot + i + 16, convert(I8x16, rounded(b * splat(F32x16, inverse))))
     damage = hsum(a * np.float32(0)) + hsum(b * np.float32(0))
     store_i16(slot + padded + i // 32 * 2, f32_to_half(largest / LARGEST + damage))
 

@@ -113,13 +113,13 @@ class Tile:
     """Columns of a batch beside each other, as the matrix product reads them: a record per 32.
 
     bytes [32 / step][C][step] | −Σ int32 of the first 16, the second 16, all 32 | the same sums as
-    +Σ float32 | scale float32; each of these C times.
+    +Σ float32 | scale float32 | Σ int16 of these 32 and of the next; each of these C times.
     """
 
     @staticmethod
     def group_bytes(n_columns: int) -> int:
         """Bytes of a record of 32 elements."""
-        return 60 * n_columns
+        return 64 * n_columns
 
     @staticmethod
     def n_bytes(width: int, n_columns: int) -> int:

@@ -70,7 +70,10 @@ class Library:
     def function(self, name: str) -> Kernel:
         """A kernel to call from Python; the interpreter's lock is released meanwhile."""
         kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * N_ARGUMENTS)
-        return kind(self.addresses[name])
+        function: Any = kind(self.addresses[name])
+        function.library = self  # code lives as long as somebody may call it
+        kernel: Kernel = function
+        return kernel
 
 
 def this_machine() -> Machine:
@@ -126,8 +129,10 @@ def compile_into(
     if on_compile:
         on_compile(0, len(names))
     n = min(_PROCESSES, len(names), settings.n_physical_cores())
-    processes = [_start(folder, machine, names[i::n]) for i in range(n)]
+    processes: list[subprocess.Popen[str]] = []
     try:
+        for i in range(n):
+            processes.append(_start(folder, machine, names[i::n]))
         _watch(processes, len(names), on_compile)
     finally:
         for process in processes:
@@ -192,6 +197,9 @@ def entry_of(name: str) -> str:
 
 def _link(machine: Machine, objects: dict[str, bytes | None], compile_s: float) -> Library:
     """Put objects into memory."""
+    # LLVM turns loops that fill or copy into calls of these.
+    for symbol, function in (("memset", ctypes.memset), ("memcpy", ctypes.memmove)):
+        llvm.add_symbol(symbol, ctypes.cast(function, ctypes.c_void_p).value)
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(machine.triple)

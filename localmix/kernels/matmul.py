@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from localmix.kernels import expand, floats, panel, rows
+from localmix.kernels import expand, floats, panel, panel_layout, rows
 from localmix.kernels.elementwise import field, mapped, silu
 from localmix.kernels.jit import inline, kernel
 from localmix.kernels.k_blocks import K_BLOCKS
 from localmix.kernels.layout import FEW, GROUP_BYTES, STRIP, WORD, Finish, Group, Matmul, State
 from localmix.kernels.panel import store_sums
-from localmix.kernels.simd import load, load_f32, store, store_f32
+from localmix.kernels.simd import load, load_f32, prefetch, store, store_f32
 from localmix.kernels.small_blocks import FLOAT_FORMATS, SMALL_BLOCKS
 from localmix.kernels.target import TIER
 from localmix.kernels.vectors import F32x16
@@ -75,7 +75,7 @@ def _few_columns(dots: rows.RowDots) -> Callable[..., Any]:
     one, two, four = dots
 
     @inline
-    def few(record, group, weights, first_row, n_rows, out, scratch):
+    def few(record, group, weights, first_row, n_rows, out, scratch, next_row):
         n_in, row_bytes = field(record, Matmul.N_IN), field(record, Matmul.ROW_BYTES)
         count = field(group, Group.COUNT)
         for r in range(n_rows):
@@ -111,18 +111,27 @@ def _few_columns(dots: rows.RowDots) -> Callable[..., Any]:
 def _many_columns(
     expand: Callable[..., Any], multiply: Callable[..., Any], panel_bytes: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Make the product for many columns: expand the strip, then use it for all of them."""
+    """Make the product for many columns: expand the strip, then use it for all of them.
+
+    Meanwhile the strip that this thread will probably expand next is fetched, a share per tile.
+    """
 
     @inline
-    def many(record, group, weights, first_row, n_rows, out, scratch):
+    def many(record, group, weights, first_row, n_rows, out, scratch, next_row):
         n_in, row_bytes = field(record, Matmul.N_IN), field(record, Matmul.ROW_BYTES)
         expand(weights + row_bytes * first_row, row_bytes, n_rows, n_in, scratch)
+        n_tiles = (field(group, Group.COUNT) + COLUMNS - 1) // COLUMNS
+        ahead, share = weights + row_bytes * next_row, STRIP * row_bytes // n_tiles // 64 * 64 + 64
+        end = weights + row_bytes * min(next_row + STRIP, field(record, Matmul.N_OUT))
         tile_bytes = field(record, Matmul.TILE_BYTES)
         x = field(record, Matmul.TILES) + tile_bytes * field(group, Group.TILE)
         for c in range(0, field(group, Group.COUNT), COLUMNS):
             for p in range(0, n_rows, ROWS):
                 sums = multiply(scratch + p // ROWS * panel_bytes(n_in), x, n_in)
                 store_sums(out + OUT_BYTES * c + 4 * p, OUT_BYTES, sums)
+            for at in range(ahead, min(ahead + share, end), 64):
+                prefetch(at)
+            ahead += share
             x += tile_bytes
 
     return many
@@ -132,11 +141,11 @@ def _define(name: str, few: Callable[..., Any], many: Callable[..., Any]) -> Non
     """Define the kernel `matmul_<format>`."""
 
     @inline
-    def multiply(record, group, weights, first_row, n_rows, out, scratch):
+    def multiply(record, group, weights, first_row, n_rows, out, scratch, next_row):
         if field(group, Group.COUNT) <= FEW:
-            few(record, group, weights, first_row, n_rows, out, scratch)
+            few(record, group, weights, first_row, n_rows, out, scratch, next_row)
         else:
-            many(record, group, weights, first_row, n_rows, out, scratch)
+            many(record, group, weights, first_row, n_rows, out, scratch, next_row)
 
     @kernel(f"matmul_{name.lower()}")
     def matmul(record, state, chunk, scratch):
@@ -153,16 +162,16 @@ def _define(name: str, few: Callable[..., Any], many: Callable[..., Any]) -> Non
         room = OUT_BYTES * (field(group, Group.COUNT) + COLUMNS)
         products, others = scratch, 0 if other == 0 else scratch + room
         for r in range(first_row, min(n_out, first_row + per_chunk), STRIP):
-            n_rows = min(STRIP, n_out - r)
-            multiply(record, group, matrix, r, n_rows, products, scratch + 2 * room)
+            n_rows, next_row = min(STRIP, n_out - r), r + STRIP * field(state, State.N_THREADS)
+            multiply(record, group, matrix, r, n_rows, products, scratch + 2 * room, next_row)
             if other != 0:
-                multiply(record, group, other, r, n_rows, others, scratch + 2 * room)
+                multiply(record, group, other, r, n_rows, others, scratch + 2 * room, next_row)
             finish(record, group, r, n_rows, products, others)
 
 
 def _define_all() -> None:
     for block in (*SMALL_BLOCKS, *K_BLOCKS):
-        layout = panel.panel_of(block)
+        layout = panel_layout.panel_of(block)
         many = _many_columns(
             expand.expander(block, layout), panel.product(layout), panel.size(layout)
         )

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from localmix.kernels.blocks import FloatFormat, KBlock, SmallBlock
-from localmix.kernels.dot import dot, pair_dot, scaled_dot
+from localmix.kernels.dot import dot, pair_dot, scaled_dot, spread_floats, spread_scales
 from localmix.kernels.jit import inline
 from localmix.kernels.simd import (
     convert,
@@ -31,9 +31,7 @@ from localmix.kernels.simd import (
     load,
     load_f32,
     prefetch,
-    repeat_each,
     splat,
-    take,
 )
 from localmix.kernels.vectors import F32x8, F32x16, I8x32, I16x16, I32x8
 
@@ -50,10 +48,11 @@ def row_dots(block: KBlock | SmallBlock | FloatFormat) -> RowDots:
     float32.
     """
     if isinstance(block, KBlock):
-        return _over_columns(block.n_bytes, 256, F32x8, *_k_block(block))
+        return _over_columns(F32x8, 256, block.n_bytes, _k_block(block))
     if isinstance(block, SmallBlock):
-        return _over_columns(block.n_bytes, 32, F32x8, *_small_block(block))
-    return _over_columns(block.n_bytes * 16, 16, F32x16, *_floats(block))
+        eight, one = _small_blocks(block), _one_small_block(block)
+        return _over_columns(F32x8, 256, 8 * block.n_bytes, eight, (32, block.n_bytes, *one))
+    return _over_columns(F32x16, 16, 16 * block.n_bytes, _floats(block))
 
 
 def _k_block(block: KBlock) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -68,21 +67,22 @@ def _k_block(block: KBlock) -> tuple[Callable[..., Any], Callable[..., Any]]:
         prefetch(at + AHEAD)
         prefetch(at + AHEAD + 64)
         s = scales(at)
-        return numbers(at), s, (minima(at) if has_minima else s * zero), factors(at)
+        m = minima(at) if has_minima else s * zero
+        return numbers(at), spread_scales(s), m, factors(at)
 
     @inline
     def add(total, parts, x, n_in, b):
         q, s, m, (d, dmin) = parts
         at, xd = x + 256 * b, load_f32(x + n_in + 32 * b)
         low, high = splat(I32x8, 0), splat(I32x8, 0)  # two chains: an instruction takes four cycles
-        low = scaled_dot(low, q[0], load(I8x32, at), repeat_each(take(s, 0, 2, 1), 8))
-        low = scaled_dot(low, q[1], load(I8x32, at + 32), repeat_each(take(s, 2, 2, 1), 8))
-        low = scaled_dot(low, q[2], load(I8x32, at + 64), repeat_each(take(s, 4, 2, 1), 8))
-        low = scaled_dot(low, q[3], load(I8x32, at + 96), repeat_each(take(s, 6, 2, 1), 8))
-        high = scaled_dot(high, q[4], load(I8x32, at + 128), repeat_each(take(s, 8, 2, 1), 8))
-        high = scaled_dot(high, q[5], load(I8x32, at + 160), repeat_each(take(s, 10, 2, 1), 8))
-        high = scaled_dot(high, q[6], load(I8x32, at + 192), repeat_each(take(s, 12, 2, 1), 8))
-        high = scaled_dot(high, q[7], load(I8x32, at + 224), repeat_each(take(s, 14, 2, 1), 8))
+        low = scaled_dot(low, q[0], load(I8x32, at), s[0])
+        low = scaled_dot(low, q[1], load(I8x32, at + 32), s[1])
+        low = scaled_dot(low, q[2], load(I8x32, at + 64), s[2])
+        low = scaled_dot(low, q[3], load(I8x32, at + 96), s[3])
+        high = scaled_dot(high, q[4], load(I8x32, at + 128), s[4])
+        high = scaled_dot(high, q[5], load(I8x32, at + 160), s[5])
+        high = scaled_dot(high, q[6], load(I8x32, at + 192), s[6])
+        high = scaled_dot(high, q[7], load(I8x32, at + 224), s[7])
         total = fma(convert(F32x8, low + high), splat(F32x8, d * xd), total)
         if has_offset:
             x_sums = load(I16x16, x + n_in + n_in // 4 + 32 * b)
@@ -92,18 +92,56 @@ def _k_block(block: KBlock) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return unpack, add
 
 
-def _small_block(block: SmallBlock) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Unpack a block of 32 weights; add its product with one column to eight partial sums.
+def _small_blocks(block: SmallBlock) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Eight blocks at once, as one of 256 weights: their scales are multiplied together."""
+    n_bytes, has_offset, own_offset = block.n_bytes, block.zero != 0, block.offset is not None
+    numbers, scales = block.numbers, block.scales
+    offsets, zero = block.offsets or block.scales, np.float32(-(block.zero or 0))
 
-    The offset is the same for all 32, so it enters an eighth in each lane.
-    """
-    zero, has_offset = block.zero or 0, block.zero != 0
-    numbers, scale, offset, own_offset = (
-        block.numbers,
-        block.scale,
-        block.offset or block.scale,
-        block.offset is not None,
-    )
+    @inline
+    def unpack(at):
+        d = scales(at)
+        q = (
+            numbers(at),
+            numbers(at + n_bytes),
+            numbers(at + 2 * n_bytes),
+            numbers(at + 3 * n_bytes),
+            numbers(at + 4 * n_bytes),
+            numbers(at + 5 * n_bytes),
+            numbers(at + 6 * n_bytes),
+            numbers(at + 7 * n_bytes),
+        )
+        return q, d, (offsets(at) if own_offset else d * zero)
+
+    @inline
+    def sums(q, x):
+        """One block: eight sums of four products."""
+        return convert(F32x8, dot(splat(I32x8, 0), q, load(I8x32, x)))
+
+    @inline
+    def add(total, parts, x, n_in, b):
+        q, d, m = parts
+        at, i = x + 256 * b, 32 * b
+        s = spread_floats(d * load(F32x8, x + n_in + i))
+        low = sums(q[0], at) * s[0]
+        low = fma(sums(q[1], at + 32), s[1], low)
+        low = fma(sums(q[2], at + 64), s[2], low)
+        low = fma(sums(q[3], at + 96), s[3], low)
+        high = sums(q[4], at + 128) * s[4]
+        high = fma(sums(q[5], at + 160), s[5], high)
+        high = fma(sums(q[6], at + 192), s[6], high)
+        high = fma(sums(q[7], at + 224), s[7], high)
+        if has_offset:
+            total = fma(m, load(F32x8, x + n_in + n_in // 8 + i), total)
+        return total + (low + high)
+
+    return unpack, add
+
+
+def _one_small_block(block: SmallBlock) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What is left when a row is no multiple of 256: one block of 32."""
+    zero, has_offset, own_offset = block.zero or 0, block.zero != 0, block.offset is not None
+    numbers, scale, offset = block.numbers, block.scale, block.offset or block.scale
     eighth, eighth_of_zero = np.float32(1 / 8), np.float32(-zero / 8)
 
     @inline
@@ -116,7 +154,7 @@ def _small_block(block: SmallBlock) -> tuple[Callable[..., Any], Callable[..., A
         q, d, m = parts
         ints = dot(splat(I32x8, 0), q, load(I8x32, x + 32 * b))
         total = fma(convert(F32x8, ints), splat(F32x8, d * load_f32(x + n_in + 4 * b)), total)
-        if has_offset:
+        if has_offset:  # the same for all 32, so an eighth in each lane
             total = total + splat(F32x8, m * load_f32(x + n_in + n_in // 8 + 4 * b))
         return total
 
@@ -139,50 +177,64 @@ def _floats(block: FloatFormat) -> tuple[Callable[..., Any], Callable[..., Any]]
 
 
 def _over_columns(
-    n_bytes: int, n_weights: int, sums: Any, unpack: Callable[..., Any], add: Callable[..., Any]
+    sums: Any,
+    n_weights: int,
+    n_bytes: int,
+    step: tuple[Callable[..., Any], Callable[..., Any]],
+    rest: tuple[Any, ...] | None = None,
 ) -> RowDots:
     """Make loops over the blocks of a row, for one, two and four columns.
 
-    Small blocks alternate between four chains of sums, since an addition takes four cycles.
+    Args:
+        sums: type of the partial sums.
+        n_weights, n_bytes: of a step.
+        step: (unpack, add).
+        rest: (n_weights, n_bytes, unpack, add) for what is left at the end of a row.
     """
-    n_chains = 1 if n_weights == 256 else 4
+    unpack, add = step
+    small, small_bytes, unpack_small, add_small = rest or (n_weights, n_bytes, unpack, add)
+    has_rest = rest is not None
 
     @inline
     def one(row, n_in, x):
-        n_blocks = n_in // n_weights
-        a0, a1, a2, a3 = splat(sums, 0.0), splat(sums, 0.0), splat(sums, 0.0), splat(sums, 0.0)
-        b = 0
-        if n_chains == 4:
-            while b + 4 <= n_blocks:
-                at = row + n_bytes * b
-                a0 = add(a0, unpack(at), x, n_in, b)
-                a1 = add(a1, unpack(at + n_bytes), x, n_in, b + 1)
-                a2 = add(a2, unpack(at + 2 * n_bytes), x, n_in, b + 2)
-                a3 = add(a3, unpack(at + 3 * n_bytes), x, n_in, b + 3)
-                b += 4
-        while b < n_blocks:
-            a0 = add(a0, unpack(row + n_bytes * b), x, n_in, b)
-            b += 1
-        return (hsum((a0 + a1) + (a2 + a3)),)
+        n, a = n_in // n_weights, splat(sums, 0.0)
+        for b in range(n):
+            a = add(a, unpack(row + n_bytes * b), x, n_in, b)
+        if has_rest:
+            for b in range(n * n_weights // small, n_in // small):
+                a = add_small(a, unpack_small(row + small_bytes * b), x, n_in, b)
+        return (hsum(a),)
 
     @inline
     def two(row, n_in, x0, x1):
-        a0, a1 = splat(sums, 0.0), splat(sums, 0.0)
-        for b in range(n_in // n_weights):
+        n, a0, a1 = n_in // n_weights, splat(sums, 0.0), splat(sums, 0.0)
+        for b in range(n):
             parts = unpack(row + n_bytes * b)
-            a0 = add(a0, parts, x0, n_in, b)
-            a1 = add(a1, parts, x1, n_in, b)
+            a0, a1 = add(a0, parts, x0, n_in, b), add(a1, parts, x1, n_in, b)
+        if has_rest:
+            for b in range(n * n_weights // small, n_in // small):
+                parts_ = unpack_small(row + small_bytes * b)
+                a0, a1 = add_small(a0, parts_, x0, n_in, b), add_small(a1, parts_, x1, n_in, b)
         return hsum(a0), hsum(a1)
 
     @inline
     def four(row, n_in, x0, x1, x2, x3):
-        a0, a1, a2, a3 = splat(sums, 0.0), splat(sums, 0.0), splat(sums, 0.0), splat(sums, 0.0)
-        for b in range(n_in // n_weights):
+        n, a0, a1, a2, a3 = (
+            n_in // n_weights,
+            splat(sums, 0.0),
+            splat(sums, 0.0),
+            splat(sums, 0.0),
+            splat(sums, 0.0),
+        )
+        for b in range(n):
             parts = unpack(row + n_bytes * b)
-            a0 = add(a0, parts, x0, n_in, b)
-            a1 = add(a1, parts, x1, n_in, b)
-            a2 = add(a2, parts, x2, n_in, b)
-            a3 = add(a3, parts, x3, n_in, b)
+            a0, a1 = add(a0, parts, x0, n_in, b), add(a1, parts, x1, n_in, b)
+            a2, a3 = add(a2, parts, x2, n_in, b), add(a3, parts, x3, n_in, b)
+        if has_rest:
+            for b in range(n * n_weights // small, n_in // small):
+                parts_ = unpack_small(row + small_bytes * b)
+                a0, a1 = add_small(a0, parts_, x0, n_in, b), add_small(a1, parts_, x1, n_in, b)
+                a2, a3 = add_small(a2, parts_, x2, n_in, b), add_small(a3, parts_, x3, n_in, b)
         return hsum(a0), hsum(a1), hsum(a2), hsum(a3)
 
     return one, two, four

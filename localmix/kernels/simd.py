@@ -15,11 +15,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from localmix.kernels.halves import emit_narrow, emit_widen
 from localmix.kernels.vectors import (
     ELEMENTS,
     FAST,
     FLOAT,
-    HALF,
     I8,
     I16,
     I32,
@@ -78,8 +78,8 @@ load_f32, store_f32 = _scalar_memory("f32")
 @intrinsic
 def load_f16(typing: Any, address: Any) -> Any:
     """A half as float32."""
-    return types.float32(types.int64), lambda context, b, sig, args: b.fpext(
-        b.bitcast(read(b, args[0], I16), HALF), FLOAT
+    return types.float32(types.int64), lambda context, b, sig, args: emit_widen(
+        b, read(b, args[0], I16)
     )
 
 
@@ -96,18 +96,6 @@ def store(typing: Any, address: Any, value: Any) -> Any:
     return types.void(types.int64, value), lambda context, b, sig, args: nothing(
         context, write(b, args[0], args[1])
     )
-
-
-@intrinsic
-def load_repeated_f16(typing: Any, vec: Any, address: Any) -> Any:
-    """One half of memory as float32 in every lane."""
-    kind = vec.instance_type
-
-    def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        bits = repeated(b, read(b, args[1], I16), kind.lanes)
-        return b.fpext(b.bitcast(bits, ir.VectorType(HALF, kind.lanes)), kind.ir)
-
-    return kind(vec, types.int64), gen
 
 
 @intrinsic
@@ -197,13 +185,11 @@ def lane(typing: Any, x: Any, i: Any) -> Any:
 
 @intrinsic
 def convert(typing: Any, vec: Any, x: Any) -> Any:
-    """Value-preserving where it fits: integers widen or narrow, integers become floats."""
+    """Integers widen, narrow or become floats."""
     kind = vec.instance_type
 
     def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
         value = args[1]
-        if x.is_float:
-            return call(b, f"llvm.fptosi.sat.v{kind.lanes}i32.v{kind.lanes}f32", kind.ir, value)
         unsigned = x.element == "u8"
         if kind.is_float:
             return (b.uitofp if unsigned else b.sitofp)(value, kind.ir)
@@ -216,29 +202,37 @@ def convert(typing: Any, vec: Any, x: Any) -> Any:
 
 
 @intrinsic
+def rounded(typing: Any, x: Any) -> Any:
+    """float32 of less than 2²² to the nearest int32, halves to even.
+
+    Added to 1.5 · 2²³ a number has its integer part in its lowest bits. NaN gives some number,
+    which LLVM's own conversion does not promise.
+    """
+    kind = Vec(x.lanes, "i32")
+
+    def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        shifted = b.fadd(args[0], repeated(b, FLOAT(1.5 * 2**23), x.lanes))
+        return b.sub(b.bitcast(shifted, kind.ir), repeated(b, I32(0x4B400000), x.lanes))
+
+    return kind(x), gen
+
+
+@intrinsic
 def halves_to_f32(typing: Any, x: Any) -> Any:
     """The bits of halves, as i16, widened to float32."""
-    kind = Vec(x.lanes, "f32")
-    return kind(x), lambda context, b, sig, args: b.fpext(
-        b.bitcast(args[0], ir.VectorType(HALF, x.lanes)), kind.ir
-    )
+    return Vec(x.lanes, "f32")(x), lambda context, b, sig, args: emit_widen(b, args[0])
 
 
 @intrinsic
 def f32_to_halves(typing: Any, x: Any) -> Any:
     """float32 rounded to halves; their bits as i16."""
-    kind = Vec(x.lanes, "i16")
-    return kind(x), lambda context, b, sig, args: b.bitcast(
-        b.fptrunc(args[0], ir.VectorType(HALF, x.lanes)), kind.ir
-    )
+    return Vec(x.lanes, "i16")(x), lambda context, b, sig, args: emit_narrow(b, args[0])
 
 
 @intrinsic
 def f32_to_half(typing: Any, x: Any) -> Any:
     """One float32 rounded to a half; its bits."""
-    return types.int16(types.float32), lambda context, b, sig, args: b.bitcast(
-        b.fptrunc(args[0], HALF), I16
-    )
+    return types.int16(types.float32), lambda context, b, sig, args: emit_narrow(b, args[0])
 
 
 @intrinsic
@@ -253,21 +247,27 @@ def reinterpret(typing: Any, vec: Any, x: Any) -> Any:
 
 @intrinsic
 def fma(typing: Any, x: Any, y: Any, z: Any) -> Any:
-    """x · y + z, rounded once."""
-    return x(x, y, z), lambda context, b, sig, args: call(b, f"llvm.fma.v{x.lanes}f32", x.ir, *args)
+    """x · y + z, rounded once on CPUs that can."""
+    name = f"llvm.fmuladd.v{x.lanes}f32"
+    return x(x, y, z), lambda context, b, sig, args: call(b, name, x.ir, *args)
 
 
-def _unary(name: str) -> Any:
-    @intrinsic
-    def function(typing: Any, x: Any) -> Any:
-        return x(x), lambda context, b, sig, args: call(
-            b, f"llvm.{name}.v{x.lanes}f32", x.ir, *args
-        )
-
-    return function
+@intrinsic
+def absolute(typing: Any, x: Any) -> Any:
+    """|x|."""
+    name = f"llvm.fabs.v{x.lanes}f32"
+    return x(x), lambda context, b, sig, args: call(b, name, x.ir, *args)
 
 
-absolute, nearest = _unary("fabs"), _unary("rint")
+@intrinsic
+def nearest(typing: Any, x: Any) -> Any:
+    """The nearest whole number, ties to even, of floats below 2²²; see `rounded`."""
+
+    def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        shift = repeated(b, FLOAT(1.5 * 2**23), x.lanes)
+        return b.fsub(b.fadd(args[0], shift), shift)
+
+    return x(x), gen
 
 
 @intrinsic
@@ -280,8 +280,8 @@ def square_root(typing: Any, x: Any) -> Any:
 
 @intrinsic
 def maximum(typing: Any, x: Any, y: Any) -> Any:
-    """The larger of two floats; of a float and NaN the float."""
-    return x(x, y), lambda context, b, sig, args: call(b, f"llvm.maxnum.v{x.lanes}f32", x.ir, *args)
+    """The larger of two floats; y if one of them is NaN."""
+    return x(x, y), lambda context, b, sig, args: b.select(b.fcmp_ordered(">", *args), *args)
 
 
 @intrinsic
@@ -301,9 +301,9 @@ def two_to_the(typing: Any, n: Any) -> Any:
 
     def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
         ints = ir.VectorType(I32, n.lanes)
-        name = f"llvm.fptosi.sat.v{n.lanes}i32.v{n.lanes}f32"
-        exponent = b.add(call(b, name, ints, args[0]), repeated(b, I32(127), n.lanes))
-        return b.bitcast(b.shl(exponent, repeated(b, I32(23), n.lanes)), n.ir)
+        shifted = b.bitcast(b.fadd(args[0], repeated(b, FLOAT(1.5 * 2**23), n.lanes)), ints)
+        exponent = b.shl(shifted, repeated(b, I32(23), n.lanes))
+        return b.bitcast(b.add(exponent, repeated(b, I32(127 << 23), n.lanes)), n.ir)
 
     return n(n), gen
 

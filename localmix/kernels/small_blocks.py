@@ -12,7 +12,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from localmix.kernels.blocks import FloatFormat, SmallBlock
-from localmix.kernels.dot import emit_look_up
+from localmix.kernels.dot import emit_halves, emit_look_up
+from localmix.kernels.halves import emit_widen
 from localmix.kernels.jit import inline
 from localmix.kernels.simd import (
     concat,
@@ -24,7 +25,17 @@ from localmix.kernels.simd import (
     load_u32,
     reinterpret,
 )
-from localmix.kernels.vectors import F32x16, I8x32, I16x16, I32x16, U8x16, U8x32
+from localmix.kernels.vectors import (
+    I32,
+    I64,
+    F32x8,
+    F32x16,
+    I8x32,
+    I16x16,
+    I32x16,
+    U8x16,
+    U8x32,
+)
 
 # Pieces that several formats share.
 
@@ -70,6 +81,20 @@ def half_at_0(block):
 def half_at_2(block):
     """The offset of Q4_1 and Q5_1."""
     return load_f16(block + 2)
+
+
+def _of_eight(stride: int, offset: int) -> Any:
+    """Make the function that reads a half of each of eight blocks."""
+
+    @intrinsic
+    def gather(typing: Any, block: Any) -> Any:
+        def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            halves = emit_halves(b, b.add(args[0], I64(offset)), stride)
+            return emit_widen(b, halves)
+
+        return F32x8(types.int64), gen
+
+    return gather
 
 
 @inline
@@ -161,14 +186,50 @@ def bf16(at):
     return reinterpret(F32x16, convert(I32x16, load(I16x16, at)) << 16)
 
 
+@inline
+def eight_powers_of_two(block):
+    """The scales of eight blocks of MXFP4."""
+    return eight(
+        power_of_two(block),
+        power_of_two(block + 17),
+        power_of_two(block + 34),
+        power_of_two(block + 51),
+        power_of_two(block + 68),
+        power_of_two(block + 85),
+        power_of_two(block + 102),
+        power_of_two(block + 119),
+    )
+
+
+@intrinsic
+def eight(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
+    """Eight numbers as a vector."""
+
+    def gen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        out = ir.Constant(F32x8.ir, ir.Undefined)
+        for i, value in enumerate(args):
+            out = builder.insert_element(out, value, I32(i))
+        return out
+
+    return F32x8(*[types.float32] * 8), gen
+
+
+def _with_offset(name: str, n_bytes: int, highest: int, numbers: Any) -> SmallBlock:
+    """A format with an offset of its own behind the scale."""
+    scales, offsets = _of_eight(n_bytes, 0), _of_eight(n_bytes, 2)
+    return SmallBlock(
+        name, n_bytes, highest, None, False, numbers, half_at_0, scales, half_at_2, offsets
+    )
+
+
 SMALL_BLOCKS = (
-    SmallBlock("Q4_0", 18, 15, 8, False, q4_0, half_at_0),
-    SmallBlock("Q4_1", 20, 15, None, False, q4_1, half_at_0, half_at_2),
-    SmallBlock("Q5_0", 22, 31, 16, False, q5_0, half_at_0),
-    SmallBlock("Q5_1", 24, 31, None, False, q5_1, half_at_0, half_at_2),
-    SmallBlock("Q8_0", 34, 128, 0, True, q8_0, half_at_0),
-    SmallBlock("IQ4_NL", 18, 127, 0, True, iq4_nl, half_at_0),
-    SmallBlock("MXFP4", 17, 12, 0, True, mxfp4, power_of_two),
+    SmallBlock("Q4_0", 18, 15, 8, False, q4_0, half_at_0, _of_eight(18, 0)),
+    _with_offset("Q4_1", 20, 15, q4_1),
+    SmallBlock("Q5_0", 22, 31, 16, False, q5_0, half_at_0, _of_eight(22, 0)),
+    _with_offset("Q5_1", 24, 31, q5_1),
+    SmallBlock("Q8_0", 34, 128, 0, True, q8_0, half_at_0, _of_eight(34, 0)),
+    SmallBlock("IQ4_NL", 18, 127, 0, True, iq4_nl, half_at_0, _of_eight(18, 0)),
+    SmallBlock("MXFP4", 17, 12, 0, True, mxfp4, power_of_two, eight_powers_of_two),
 )
 
 FLOAT_FORMATS = (

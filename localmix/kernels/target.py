@@ -1,6 +1,12 @@
-"""The tier that this process compiles for: a constant of everything that it compiles."""
+"""What this process compiles for: a constant of everything that it compiles."""
 
-from localmix import settings
+import os
+
 from localmix.kernels import isa
 
-TIER = isa.tier_named(settings.isa() or "generic")
+# `build.py` sets this before it imports kernels: a tier, and LLVM's triple.
+_TIER, _, TRIPLE = os.environ.get("LOCALMIX_TARGET", "generic unknown").partition(" ")
+
+TIER = isa.tier_named(_TIER)
+ON_ARM = TRIPLE.startswith(("arm64", "aarch64"))
+ON_X86 = TRIPLE.startswith(("x86_64", "i686"))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -19,6 +18,7 @@ from localmix.kernels.elementwise import field
 from localmix.kernels.jit import inline, kernel
 from localmix.kernels.layout import LINE, RECORD_WORDS, STEP_BYTES, WORD, Record, State
 from localmix.kernels.simd import store_i64
+from localmix.kernels.target import ON_ARM, ON_X86
 from localmix.kernels.vectors import I32, I64, call, nothing, pointer
 
 SPINS_BEFORE_YIELD = 256
@@ -47,11 +47,12 @@ def atomic_load(typing: Any, address: Any) -> Any:
 @intrinsic
 def pause(typing: Any) -> Any:
     """Tell the core that this is a waiting loop."""
-    on_arm = not llvm.get_process_triple().startswith("x86")
 
     def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        if on_arm:
+        if ON_ARM:
             return nothing(context, call(b, "llvm.aarch64.hint", ir.VoidType(), I32(1)))
+        if not ON_X86:
+            return nothing(context)
         return nothing(context, call(b, "llvm.x86.sse2.pause", ir.VoidType()))
 
     return types.void(), gen

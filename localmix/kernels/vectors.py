@@ -24,7 +24,10 @@ HALF, FLOAT = ir.HalfType(), ir.FloatType()
 ELEMENTS = {"b1": I1, "i8": I8, "u8": I8, "i16": I16, "i32": I32, "f32": FLOAT}
 
 FAST = ("nsz", "arcp", "contract", "afn", "reassoc")
-"""Liberties on sums of floats; not nnan and ninf, since masks are −inf and NaN must be seen."""
+"""Liberties on the sum of a vector; not nnan and ninf, since NaN must be seen."""
+
+IN_ORDER = ("nsz", "arcp")
+"""Liberties of the operators. The order of sums is ours: LLVM would make one long chain of fma."""
 
 
 class Vec(types.Type):
@@ -39,6 +42,11 @@ class Vec(types.Type):
     def ir(self) -> ir.VectorType:
         """The LLVM type."""
         return ir.VectorType(ELEMENTS[self.element], self.lanes)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of a value."""
+        return self.lanes * int(getattr(ELEMENTS[self.element], "width", 32)) // 8
 
     @property
     def is_float(self) -> bool:
@@ -135,7 +143,7 @@ def _operator(op: Any, of_ints: str, of_floats: str | None = None) -> None:
         x, y = args
         if sig.args[0].is_float:
             y = y if isinstance(sig.args[1], Vec) else repeated(b, y, sig.args[0].lanes)
-            return getattr(b, str(of_floats))(x, y, flags=FAST)
+            return getattr(b, str(of_floats))(x, y, flags=IN_ORDER)
         if not isinstance(sig.args[1], Vec):
             element = ELEMENTS[sig.args[0].element]
             number = b.trunc(y, element) if y.type.width > element.width else y

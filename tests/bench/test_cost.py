@@ -53,10 +53,12 @@ def test_a_prompt_needs_the_output_matrix_once(tmp_path):
     assert cost.prefill_operations(10) == 2 * (10 * cost.n_layer_weights + V * D)
 
 
-def test_keys_and_values_grow_with_the_positions(tmp_path):
+@pytest.mark.parametrize(("kv", "head_bytes"), [("f16", 16 * 2), ("q8_0", 34), ("f32", 16 * 4)])
+def test_keys_and_values_grow_with_the_positions_as_the_cache_keeps_them(tmp_path, kv, head_bytes):
+    # A head of 8 numbers is padded to 16, or to a block of q8_0.
     file, config = opened(tmp_path)
-    cost = token_cost(file.tensors, config)
-    assert cost.kv_bytes == 2 * 2 * KV * 2  # layers, keys and values, elements, bytes
+    cost = token_cost(file.tensors, config, kv)
+    assert cost.kv_bytes == 2 * 2 * 2 * head_bytes  # layers, keys and values, heads
     assert cost.decode_bytes(100) - cost.decode_bytes(0) == 100 * cost.kv_bytes
 
 

@@ -1,18 +1,26 @@
 """What is said about the machine is measured or left out, never made up."""
 
 import itertools
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 
 from localmix.bench.limits import (
     CACHE_BYTES_GUESS,
+    PEAK_KERNEL,
     Machine,
+    Multiplier,
     buffer_bytes,
     cache_bytes,
     cpu_name,
+    int8_peak,
     measure_machine,
     read_bandwidth,
 )
+from localmix.kernels import isa, library
 
 MB = 2**20
 
@@ -59,6 +67,59 @@ def test_the_buffer_is_larger_than_the_caches_and_not_absurd():
     assert buffer_bytes(2000 * MB) == 1024 * MB
 
 
+def multiplier():
+    return Multiplier(library.load([PEAK_KERNEL]))
+
+
+@pytest.mark.parametrize("tier", ["generic", None])
+def test_products_of_ones_add_up_to_their_number(monkeypatch, tier):
+    if tier:
+        monkeypatch.setenv("LOCALMIX_ISA", tier)
+    one = multiplier()
+    per_round = one.multiply(1)
+    assert per_round % (8 * library.this_machine().tier.lane_bytes) == 0
+    assert per_round > 0
+    assert [one.multiply(n) for n in (0, 2, 1000)] == [0, 2 * per_round, 1000 * per_round]
+
+
+def test_the_peak_is_operations_over_the_best_time():
+    # The first try of 2,000 rounds takes 1 s, so a run has 100; runs take 9 (a warm-up), 4, 2, 3 s.
+    times = itertools.accumulate([0.0, 1.0, 5.0, 9.0, 5.0, 4.0, 5.0, 2.0, 5.0, 3.0])
+    n_products = 3 * multiplier().multiply(100)
+    peak = int8_peak(3, n_repetitions=3, clock=lambda: next(times))
+    assert peak == pytest.approx(2 * n_products / 2.0 / 1e9)
+
+
+def test_measuring_the_peak_imports_no_numba():
+    code = (
+        "import sys; from localmix.bench.limits import measure_machine; "
+        "assert measure_machine(2, with_kernels=True).int8_gop_s > 0; "
+        "sys.stdout.write(' '.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "localmix.kernels.library" in done.stdout.split()
+    assert "numba" not in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("name", "triple", "instruction", "count"),
+    [
+        ("avx512", "x86_64-unknown-linux-gnu", "vpdpbusd", 8 * 12),
+        ("avx2", "x86_64-unknown-linux-gnu", "vpmaddubsw", 8 * 4),
+        ("neon", "arm64-apple-darwin", r"sdot(\.4s)?", 8 * 16),
+        ("i8mm", "arm64-apple-darwin", r"smmla(\.4s)?", 8 * 16),
+    ],
+)
+def test_each_product_of_a_round_is_an_instruction(tmp_path, name, triple, instruction, count):
+    # Compiled for CPUs that are not here, too. A product computed once for all would be missed.
+    tier = isa.tier_named(name)
+    features = ",".join(f"+{feature}" for feature in sorted(tier.needs))
+    command = [sys.executable, "-m", "localmix.kernels.build", tmp_path, name, "", features, triple]
+    subprocess.run([*command, PEAK_KERNEL], env={**os.environ, "LOCALMIX_ASM": "1"}, check=True)
+    assembly = (tmp_path / f"{PEAK_KERNEL}.s").read_text(encoding="utf-8")
+    assert len(re.findall(rf"^\s+{instruction}\s", assembly, re.MULTILINE)) == count
+
+
 def write_cache(cpus, cpu, index, level, size, shared_by):
     folder = cpus / f"cpu{cpu}" / "cache" / f"index{index}"
     folder.mkdir(parents=True)
@@ -95,4 +156,10 @@ def test_this_machine_has_a_name_and_a_bandwidth(monkeypatch):
     assert machine.cpu == cpu_name() != ""
     assert machine.cores >= 1
     assert 0.05 < machine.read_gb_s < 10_000
-    assert machine.int8_gop_s is None
+
+
+def test_the_peak_is_left_out_without_kernels(monkeypatch):
+    monkeypatch.setattr("localmix.bench.limits._read_bandwidth_apart", lambda *arguments: 40.0)
+    monkeypatch.setattr("localmix.bench.limits.int8_peak", lambda *arguments: 500.0)
+    assert measure_machine(2).int8_gop_s is None
+    assert measure_machine(2, with_kernels=True).int8_gop_s == 500.0

@@ -25,6 +25,7 @@ REPORT = Report(
         isa=None,
         threads=2,
         kv="f16",
+        weights="mapped",
         reads_blocks=True,
         load_s=0.5,
         jit_s=0.0,
@@ -67,7 +68,7 @@ def test_prefill_counts_the_output_matrix_once():
     assert REPORT.gop_s == pytest.approx(2 * (500 * 7 + 1) / 500 * 75.0)
 
 
-def test_the_int8_share_waits_for_a_measured_peak():
+def test_there_is_no_int8_share_without_a_measured_peak():
     assert REPORT.pct_of_int8_peak is None
     peak = with_(machine=Machine("A CPU", 2, None, 40.0, int8_gop_s=2000.0))
     assert peak.pct_of_int8_peak == pytest.approx(100 * REPORT.gop_s / 2000)
@@ -136,6 +137,16 @@ def test_llama_bench_has_a_record_per_test_with_its_keys_in_its_order():
     assert decode["avg_ns"] == 22.5 * GB
     assert decode["avg_ts"] == 4.5
     assert decode["stddev_ts"] == pytest.approx(0.7071, abs=1e-4)
+
+
+def test_llama_bench_has_what_was_used():
+    for record in llama_bench():
+        assert (record["n_threads"], record["type_k"], record["type_v"]) == (2, "f16", "f16")
+        assert record["load_mode"] == "mmap"
+    subject = dataclasses.replace(REPORT.subject, threads=7, kv="q8_0", weights="resident")
+    for record in as_llama_bench(with_(subject=subject), "now", "0"):
+        assert (record["n_threads"], record["type_k"], record["type_v"]) == (7, "q8_0", "q8_0")
+        assert record["load_mode"] == "none"
 
 
 def test_llama_bench_leaves_out_what_was_not_measured():

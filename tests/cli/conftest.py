@@ -66,4 +66,12 @@ def quick_machine(monkeypatch):
     from localmix.bench import limits
 
     machine = limits.Machine("A CPU", 2, 32 * 2**20, 40.0)
-    monkeypatch.setattr(limits, "measure_machine", lambda n_threads=None: machine)
+    monkeypatch.setattr(limits, "measure_machine", lambda *arguments: machine)
+
+
+@pytest.fixture
+def warm():
+    """The kernels of `tiny`, and of models of floats, are there: nobody speaks of compiling."""
+    import localmix
+
+    localmix.load("tiny").close()

@@ -4,6 +4,7 @@ import pytest
 from support.fake_model import as_json
 from support.models import Shape, write_model
 
+import localmix
 from localmix import settings
 from localmix.bench import run
 from localmix.bench.run import Measurement, Series
@@ -38,9 +39,10 @@ def test_text_has_the_card_first_and_then_prefill_and_decode(cli, path, measured
     size = f"{path.stat().st_size / 1000:.0f} kB"
     last = result.out.splitlines()[-1]
     assert result.out == (
-        "A CPU · 2 cores · reads 40.0 GB/s (NumPy, 2 threads)\n"
-        f"{path} · F32 · {size} · 75.2 k parameters · executor reference\n"
-        "a token needs 172 kB of the file; this executor reads them as float32, "
+        "A CPU · 2 cores\n"
+        "2 threads read 40.0 GB/s of private memory\n"
+        f"{path} · F32 · {size} · 75.2 k parameters · reference, weights mapped, cache f32\n"
+        "a token needs 196 kB of the file; this executor reads them as float32, "
         "so memory's limit is not stated\n"
         "\n"
         "                                 tok/s   min   max\n"
@@ -57,13 +59,13 @@ def test_the_ceiling_is_named_when_memory_is_the_limit(cli, path, measured, monk
     from localmix.bench import limits
 
     machine = limits.Machine("A CPU", 2, 1000, 40.0)
-    monkeypatch.setattr(limits, "measure_machine", lambda n_threads=None: machine)
+    monkeypatch.setattr(limits, "measure_machine", lambda *arguments: machine)
     out = cli("bench", str(path)).out
     assert "\na token needs 164 kB of the file: memory allows 244523 tok/s at most\n" in out
     assert "0.00 GB/s, 0 % of the read bandwidth" in out
 
 
-def test_json_is_one_object_with_the_keys_of_the_interface(cli, path, measured):
+def test_json_is_one_object_with_the_keys_of_the_interface(cli, path, measured, warm):
     result = cli("bench", str(path), "--json", "-p", "500", "-n", "100")
     record = as_json(result.out)
     assert list(record) == [
@@ -95,6 +97,73 @@ def test_defaults_are_those_of_the_interface(cli, path, measured):
     assert model.n_ctx == options.n_ctx
 
 
+def test_the_int8_peak_is_measured_where_there_are_kernels(cli, path, measured, monkeypatch):
+    from localmix.bench import limits
+
+    asked = []
+
+    def measure_machine(n_threads, with_kernels, on_compile):
+        asked.append((n_threads, with_kernels))
+        return limits.Machine("A CPU", 2, 1000, 40.0, 500.0 if with_kernels else None)
+
+    monkeypatch.setattr(limits, "measure_machine", measure_machine)
+    native = cli("bench", str(path), "-t", "3")
+    assert (
+        "\n3 threads read 40.0 GB/s of private memory and compute 500 Gop/s of int8 (" in native.out
+    )
+    assert "Gop/s, 0 % of the int8 peak" in native.out
+    reference = as_json(cli("bench", str(path), "--json", "--executor", "reference").out)
+    assert asked == [(3, True), (2, False)]
+    assert reference["machine"]["int8_gop_s"] is None
+    assert reference["prefill"]["pct_of_int8_peak"] is None
+
+
+def test_compiling_is_said_once_and_its_time_beside_that_of_loading(
+    cli, path, measured, monkeypatch
+):
+    from localmix.bench import limits
+
+    really_load = localmix.load
+
+    def load(name, on_compile, **options):
+        on_compile(0, 1)
+        on_compile(1, 1)
+        model = really_load(name, **options)
+        model.load_s, model.executor.jit_s = 9.0, 8.5
+        return model
+
+    def measure_machine(n_threads, with_kernels, on_compile):
+        on_compile(0, 1)
+        on_compile(1, 1)
+        return limits.Machine("A CPU", 2, 1000, 40.0)
+
+    monkeypatch.setattr(localmix, "load", load)
+    monkeypatch.setattr(limits, "measure_machine", measure_machine)
+    result = cli("bench", str(path))
+    assert result.err == "compiling kernels for this CPU, once\n"
+    assert " · load 9.0 s (8.5 s of it compiling kernels) · " in result.out
+    record = as_json(cli("bench", str(path), "--json").out)
+    assert (record["load_s"], record["jit_s"]) == (9.0, 8.5)
+
+
+@pytest.mark.parametrize(("weights", "load_mode"), [("mapped", "mmap"), ("resident", "none")])
+def test_weights_are_read_as_asked_and_reported_so(
+    cli, path, measured, monkeypatch, weights, load_mode
+):
+    really_load, asked = localmix.load, []
+
+    def load(name, **options):
+        asked.append(options["weights"])
+        return really_load(name, **options)
+
+    monkeypatch.setattr(localmix, "load", load)
+    said = ("--weights", weights)
+    assert f" · native, weights {weights}, cache f16\n" in cli("bench", str(path), *said).out
+    records = as_json(cli("bench", str(path), *said, "-o", "json").out)
+    assert [record["load_mode"] for record in records] == [load_mode] * 2
+    assert asked == [weights] * 2
+
+
 def test_without_a_model_it_is_tiny(cli, model, monkeypatch):
     class Stop(Exception):
         pass
@@ -102,8 +171,6 @@ def test_without_a_model_it_is_tiny(cli, model, monkeypatch):
     def load(name, **options):
         assert (name, options["n_threads"], options["kv"]) == ("tiny", 2, "f32")
         raise Stop
-
-    import localmix
 
     monkeypatch.setattr(localmix, "load", load)
     assert "Stop" in cli("bench", "-t", "2", "--kv", "f32").err

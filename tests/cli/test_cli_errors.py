@@ -148,6 +148,9 @@ WRONG = {
     ("bench", "-p", "0", "-n", "0"): "nothing to measure",
     ("bench", "-o", "xml"): "-o must be one of md, json, csv, jsonl",
     ("bench", "--json", "-o", "md"): "two formats",
+    ("bench", "--weights", "ram"): "--weights must be one of mapped, resident, not 'ram'",
+    ("warmup", "--kv", "f64"): "--kv must be one of f16, q8_0, f32, not 'f64'",
+    ("warmup", "two", "models"): "extra argument",
     ("--nonsense",): "no such option: --nonsense",
 }
 
@@ -188,7 +191,7 @@ def test_help_and_version_are_code_0(cli):
         assert result.out.startswith("Usage: localmix")
 
 
-@pytest.mark.parametrize("command", ["run", "show", "list", "ls", "pull", "bench"])
+@pytest.mark.parametrize("command", ["run", "show", "list", "ls", "pull", "bench", "warmup"])
 def test_every_help_page_has_an_example_and_explains_each_option(cli, command):
     page = cli(command, "--help").out
     examples = page.partition("Examples:\n")[2].partition("\n\n")[0]
@@ -202,7 +205,7 @@ def test_every_help_page_has_an_example_and_explains_each_option(cli, command):
 def test_the_first_page_lists_what_there_is_and_nothing_else(cli):
     page = cli("--help").out
     listed = re.findall(r"^  (\w+)  ", page.partition("Commands:\n")[2], re.MULTILINE)
-    assert listed == ["run", "pull", "list", "show", "bench"]
+    assert listed == ["run", "pull", "list", "show", "bench", "warmup"]
 
 
 def test_help_names_every_option_of_the_interface(cli):

@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from support.models import Shape, write_model
 
 from localmix import load
 
@@ -65,7 +67,7 @@ def test_errors_are_on_stderr_with_their_codes():
         assert b"Traceback" not in result.stderr
 
 
-def test_tiny_answers_on_stdout_and_stderr_stays_empty():
+def test_tiny_answers_on_stdout_and_stderr_stays_empty(warm):
     result = localmix("run", "tiny", "Tell me a story", "-n", "5", "--seed", "1")
     assert (result.returncode, result.stderr) == (0, b"")
     assert len(result.stdout.split()) >= 3
@@ -140,7 +142,7 @@ def test_what_a_person_types_is_never_a_control_token(cli):
     assert n_prompt("</s>") > n_prompt("x") + 1
 
 
-def test_what_the_engine_refuses_is_two_lines_before_any_text(cli):
+def test_what_the_engine_refuses_is_two_lines_before_any_text(cli, warm):
     for options in (("--ctx", "4"), ("--experts", "99")):
         result = cli("run", "tiny", "Tell me a story about a fox", *options)
         assert (result.code, result.out) == (1, "")
@@ -160,7 +162,7 @@ def test_a_chat_with_tiny(cli):
 
 
 @pytest.mark.parametrize("output", ["md", "csv", "json", "jsonl"])
-def test_bench_of_tiny_speaks_llama_benchs_formats(cli, output, quick_machine):
+def test_bench_of_tiny_speaks_llama_benchs_formats(cli, output, quick_machine, warm):
     result = cli("bench", "-p", "4", "-n", "2", "-r", "2", "-o", output)
     assert (result.code, result.err) == (0, "")
     expected = {"md": "| model | size |", "csv": "build_commit,", "json": "[{", "jsonl": "{"}
@@ -169,14 +171,14 @@ def test_bench_of_tiny_speaks_llama_benchs_formats(cli, output, quick_machine):
 
 
 @POSIX
-def test_a_reader_who_leaves_ends_the_run_quietly():
+def test_a_reader_who_leaves_ends_the_run_quietly(warm):
     result = shell('localmix run tiny "Tell me a story" -n 40 | head -c 1; echo "${PIPESTATUS[0]}"')
     assert result.stdout[1:] == b"0\n"
     assert result.stderr == b""
 
 
 @POSIX
-def test_closed_streams_and_a_full_disk_show_no_traceback():
+def test_closed_streams_and_a_full_disk_show_no_traceback(warm):
     assert shell("localmix run tiny hi -n 2 >&-").stderr == b""
     assert shell("localmix run tiny hi -n 2 2>&-").returncode == 0
     assert shell("localmix list <&-").returncode == 0
@@ -189,7 +191,7 @@ def test_closed_streams_and_a_full_disk_show_no_traceback():
 
 
 @POSIX
-def test_ctrl_c_while_it_answers_is_code_130():
+def test_ctrl_c_while_it_answers_is_code_130(warm):
     command = [sys.executable, "-c", ENTRY, "run", "tiny", "Tell me a story", "--raw"]
     options = ["--on-overflow", "shift", "-n", "100000", "--seed", "1"]
     with subprocess.Popen(
@@ -204,6 +206,55 @@ def test_ctrl_c_while_it_answers_is_code_130():
         rest, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, b"")
     assert (first + rest).endswith(b"\n")
+
+
+@POSIX
+@pytest.mark.parametrize("to_all", [False, True], ids=["to us", "to the terminal's processes"])
+def test_ctrl_c_while_kernels_are_compiled_leaves_no_process(tmp_path, to_all):
+    environ = {**own_environ(), "LOCALMIX_CACHE": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", ENTRY, "warmup", "tiny"],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        said = process.stderr.readline()
+        while process.poll() is None and not list(tmp_path.rglob("*.o")):
+            time.sleep(0.01)
+        if to_all:
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
+    assert said == b"compiling kernels for this CPU, once\n"
+    assert (process.returncode, out, errors) == (130, b"", b"")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+@POSIX
+def test_ctrl_c_while_a_long_prompt_is_read_is_code_130(tmp_path, warm):
+    # Small, but a prompt of 8,000 tokens takes one thread many seconds: attention is quadratic.
+    shape = Shape(256, 8, n_heads=16, n_kv_heads=16, hidden_dim=1024, context_length=8192)
+    path = write_model(tmp_path / "slow.gguf", shape)
+    options = ["--raw", "--ctx", "8192", "--threads", "1", "-n", "1", "--show-prompt"]
+    with subprocess.Popen(
+        [sys.executable, "-c", ENTRY, "run", str(path), *options],
+        env=own_environ(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdin.write(b"the fox sat on a red dog " * 330)
+        process.stdin.close()
+        assert process.stderr.readline().startswith(b"the prompt, ")
+        process.stderr.readline()
+        time.sleep(0.5)  # now it is inside the first chunk
+        process.send_signal(signal.SIGINT)
+        out, errors = process.stdout.read(), process.stderr.read()
+    assert (process.returncode, out, errors) == (130, b"", b"")
 
 
 @POSIX

@@ -283,7 +283,7 @@ def test_a_missing_model_is_pulled_when_a_person_is_there(cli, model, monkeypatc
 def test_native_without_native_kernels_is_an_error_and_no_fall_back(cli, monkeypatch):
     import localmix
 
-    def load(name, *, executor):
+    def load(name, *, executor, on_compile):
         raise UnsupportedModel(f"no {executor} executor", "--executor reference")
 
     monkeypatch.setattr(localmix, "load", load)
@@ -303,6 +303,32 @@ def test_a_long_prompt_shows_its_progress_on_a_terminal_and_takes_it_away(cli, m
     assert result.err == f"\r{text}\r{' ' * len(text)}\r"
     assert result.out == "Hello, world.\n"
     assert cli("run", "m", "hi").err == ""
+
+
+COMPILING = "compiling kernels for this CPU, once"
+
+
+def test_compiling_is_counted_on_a_terminal_and_taken_away(cli, model):
+    model.n_to_compile = 2
+    result = cli("run", "m", "hi", terminals=("stderr",))
+    counts = [f"{COMPILING}: {n} of 2" for n in range(3)]
+    width = len(counts[0])
+    assert result.err == "".join(f"\r{count}" for count in counts) + f"\r{' ' * width}\r"
+    assert result.out == "Hello, world.\n"
+
+
+def test_compiling_is_one_line_in_a_log(cli, model):
+    model.n_to_compile = 5
+    assert cli("run", "m", "hi").err == f"{COMPILING}\n"
+
+
+def test_ctrl_c_while_kernels_are_compiled_takes_the_line_away(cli, model):
+    model.n_to_compile, model.interrupt_compiling = 3, True
+    result = cli("run", "m", "hi", terminals=("stderr",))
+    line = f"{COMPILING}: 0 of 3"
+    assert (result.code, result.out) == (130, "")
+    assert result.err == f"\r{line}\r{' ' * len(line)}\r\n"
+    assert cli("run", "m", "hi").code == 130
 
 
 def test_colours_stay_on_terminals_and_follow_no_color(cli, model, monkeypatch):

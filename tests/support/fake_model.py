@@ -66,14 +66,24 @@ class FakeModel:
             n_experts_used=0, n_layers=2, n_kv_heads=2, head_dim=8, context_length=64,
         )  # fmt: skip
         self.tokenizer = SimpleNamespace(end_ids=frozenset({2}))
+        self.executor = SimpleNamespace(isa="avx2", jit_s=0.0, kv="f16")
+        self.n_to_compile = 0
+        self.interrupt_compiling = False
         self.interrupt_after = None
         self.fail = None
         self.context_is_full = False
         self.loads, self.prompts, self.options, self.closed = [], [], [], False
 
-    def load(self, name, **options):
-        """What `localmix.load` is replaced with."""
+    def load(self, name, on_compile=None, **options):
+        """What `localmix.load` is replaced with; it compiles two seconds for each kernel."""
         self.loads.append((name, options))
+        if self.n_to_compile:
+            on_compile(0, self.n_to_compile)
+            if self.interrupt_compiling:
+                raise KeyboardInterrupt
+            for i in range(self.n_to_compile):
+                on_compile(i + 1, self.n_to_compile)
+            self.executor.jit_s = 2.0 * self.n_to_compile
         return self
 
     def tokenize(self, text, add_bos=True, parse_special=False):

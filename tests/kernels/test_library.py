@@ -1,0 +1,220 @@
+"""Compiled once for a CPU, never stale, never half: and when it cannot be, an error that helps."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.kernels import run_python
+
+from localmix.errors import LocalmixError
+from localmix.kernels import library
+from localmix.kernels.layout import STATE_WORDS, State
+
+QUICK = "announce"
+"""The kernel that compiles fastest."""
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of our own, empty."""
+    monkeypatch.setenv("LOCALMIX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def filled(cache, kernel_cache):
+    """A cache with the quick kernel, copied from that of the run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCALMIX_CACHE", str(kernel_cache))
+        library.load([QUICK])
+    folder = f"kernels/{library.this_machine().tier.name}-{library.key_of(library.this_machine())}"
+    (cache / folder).mkdir(parents=True)
+    shutil.copy(kernel_cache / folder / f"{QUICK}.o", cache / folder)
+    return cache / folder
+
+
+@pytest.fixture
+def no_processes(monkeypatch):
+    def refuse(*args, **options):
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(library.subprocess, "Popen", refuse)
+
+
+def generation_after(loaded):
+    """Run the quick kernel: it adds 1 to a word of the state."""
+    state = np.zeros(STATE_WORDS, np.int64)
+    loaded.function(QUICK)(0, state.ctypes.data, 0, 0)
+    assert np.count_nonzero(state) == 1
+    return state[State.GENERATION]
+
+
+def test_kernels_are_compiled_once_and_then_loaded_without_a_process(cache, monkeypatch):
+    told = []
+    first = library.load([QUICK, QUICK], lambda done, total: told.append((done, total)))
+    assert told == [(0, 1), (1, 1)]
+    assert first.compile_s > 0
+    assert generation_after(first) == 1
+    objects = [path.name for path in cache.rglob("*") if path.is_file()]
+    assert objects == [f"{QUICK}.o"]
+    monkeypatch.setattr(library.subprocess, "Popen", None)
+    again = library.load([QUICK], lambda done, total: told.append((done, total)))
+    assert again.compile_s == 0
+    assert told == [(0, 1), (1, 1)]
+    assert generation_after(again) == 1
+
+
+def test_several_kernels_live_side_by_side(kernel_cache):
+    loaded = library.load([QUICK, "combine", "route"])
+    assert len(set(loaded.addresses.values())) == 3
+    assert generation_after(loaded) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-1],
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: content[:200] + bytes([content[200] ^ 1]) + content[201:],
+        lambda content: bytes(len(content)),
+        lambda content: content + b"\0",
+    ],
+    ids=["cut", "half", "empty", "a bit", "zeros", "longer"],
+)
+def test_a_damaged_object_is_noticed_and_compiled_again(filled, monkeypatch, damage):
+    path = filled / f"{QUICK}.o"
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    asked = []
+
+    def compile_into(folder, machine, names, on_compile=None):
+        asked.extend(names)
+        (folder / f"{QUICK}.o").write_bytes(whole)
+
+    monkeypatch.setattr(library, "compile_into", compile_into)
+    assert generation_after(library.load([QUICK])) == 1
+    assert asked == [QUICK]
+
+
+def test_a_cut_object_is_written_anew(filled):
+    path = filled / f"{QUICK}.o"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    assert generation_after(library.load([QUICK])) == 1
+    assert len(path.read_bytes()) == len(whole)
+
+
+def test_the_key_depends_on_the_machine():
+    machine = library.this_machine()
+    others = [
+        replace(machine, cpu="other"),
+        replace(machine, features=machine.features + ",+other"),
+        replace(machine, triple="other"),
+    ]
+    keys = [library.key_of(other) for other in (machine, *others)]
+    assert len(set(keys)) == 4
+    assert library.key_of(machine) == keys[0]
+
+
+def test_the_key_depends_on_every_source_of_the_kernels(tmp_path, monkeypatch):
+    machine = library.this_machine()
+    copy = tmp_path / "kernels"
+    shutil.copytree(Path(library.__file__).parent, copy, ignore=shutil.ignore_patterns("__*"))
+    monkeypatch.setattr(library, "__file__", str(copy / "library.py"))
+    key = library.key_of(machine)
+    for source in sorted(copy.glob("*.py")):
+        before = source.read_bytes()
+        source.write_bytes(before + b"\n")
+        assert library.key_of(machine) != key, source.name
+        source.write_bytes(before)
+    assert library.key_of(machine) == key
+    (copy / "new.py").write_bytes(b"")
+    (copy / "new.py").write_bytes(b"pass")
+    assert library.key_of(machine) != key
+
+
+def test_tiers_have_folders_of_their_own(filled, monkeypatch):
+    monkeypatch.setenv("LOCALMIX_ISA", "generic")
+    generic = library.this_machine()
+    assert generic.tier.name == "generic"
+    assert filled.name != f"generic-{library.key_of(generic)}"
+
+
+def test_a_cache_that_cannot_be_made_is_an_error_with_a_hint(tmp_path, monkeypatch, no_processes):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("LOCALMIX_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(LocalmixError, match="cannot be kept") as error:
+        library.load([QUICK])
+    assert "LOCALMIX_CACHE" in error.value.hint
+
+
+def test_an_object_that_cannot_be_written_is_an_error_and_no_traceback(cache):
+    """A folder stands where the object should go: the compiling process fails at the very end."""
+    machine = library.this_machine()
+    folder = cache / "kernels" / f"{machine.tier.name}-{library.key_of(machine)}"
+    (folder / f"{QUICK}.o" / "in the way").mkdir(parents=True)
+    with pytest.raises(LocalmixError, match=r"could not be compiled: \w+Error") as error:
+        library.load([QUICK])
+    assert error.value.hint
+
+
+def test_a_compilation_that_fails_is_an_error_and_no_traceback(cache):
+    with pytest.raises(LocalmixError, match="could not be compiled: KeyError: 'no_such'") as error:
+        library.load(["no_such"])
+    assert "--executor reference" in error.value.hint
+    assert "\n" not in str(error.value)
+
+
+def test_a_compiler_that_dies_is_an_error_too(cache, monkeypatch):
+    """LLVM aborts the process when it is asked for what it cannot do."""
+    monkeypatch.setattr(library.sys, "executable", shutil.which("false"))
+    with pytest.raises(LocalmixError, match="could not be compiled: exit code 1"):
+        library.load([QUICK])
+
+
+def test_an_interrupted_compilation_leaves_no_process_behind(cache, monkeypatch):
+    started, popen = [], library.subprocess.Popen
+
+    def start(*args, **options):
+        started.append(popen(*args, **options))
+        return started[-1]
+
+    def interrupt(done, total):
+        if started:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(library.subprocess, "Popen", start)
+    with pytest.raises(KeyboardInterrupt):
+        library.load([QUICK, "combine", "route"], interrupt)
+    assert started
+    assert all(process.returncode is not None for process in started)
+    for process in started:
+        process.stdout.close()
+        process.stderr.close()
+
+
+def test_a_tier_that_the_machine_lacks_is_an_error(cache, monkeypatch, no_processes):
+    ours = library.this_machine().tier.name
+    monkeypatch.setenv("LOCALMIX_ISA", "neon" if ours.startswith("avx") else "avx512")
+    with pytest.raises(LocalmixError, match="cannot run the tier") as error:
+        library.load([QUICK])
+    assert ours in error.value.hint
+
+
+def test_loading_imports_neither_numba_nor_a_model():
+    code = (
+        "import sys\n"
+        "from localmix.kernels import isa, layout, library\n"
+        f"library.load([{QUICK!r}])\n"
+        "print(' '.join(sys.modules))"
+    )
+    done = run_python("-c", code)
+    assert not done.stderr
+    loaded = set(done.stdout.split())
+    assert "localmix.kernels.library" in loaded
+    assert not loaded & {"numba", "numpy", "localmix.model", "localmix.execute", "localmix.gguf"}
+    kernels = {name for name in loaded if name.startswith("localmix.kernels.")}
+    assert kernels == {f"localmix.kernels.{name}" for name in ("isa", "layout", "library")}
