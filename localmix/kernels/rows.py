@@ -22,7 +22,13 @@ from typing import Any
 import numpy as np
 
 from localmix.kernels.blocks import FloatFormat, KBlock, SmallBlock
-from localmix.kernels.dot import dot, pair_dot, scaled_dot, spread_floats, spread_scales
+from localmix.kernels.dot import (
+    dot,
+    pair_dot,
+    scaled_dot,
+    spread_floats,
+    spread_scales,
+)
 from localmix.kernels.jit import inline
 from localmix.kernels.simd import (
     convert,
@@ -48,11 +54,11 @@ def row_dots(block: KBlock | SmallBlock | FloatFormat) -> RowDots:
     float32.
     """
     if isinstance(block, KBlock):
-        return _over_columns(F32x8, 256, block.n_bytes, _k_block(block))
+        return _over_columns(F32x8, 2, 256, block.n_bytes, _k_block(block))
     if isinstance(block, SmallBlock):
         eight, one = _small_blocks(block), _one_small_block(block)
-        return _over_columns(F32x8, 256, 8 * block.n_bytes, eight, (32, block.n_bytes, *one))
-    return _over_columns(F32x16, 16, 16 * block.n_bytes, _floats(block))
+        return _over_columns(F32x8, 4, 256, 8 * block.n_bytes, eight, (32, block.n_bytes, *one))
+    return _over_columns(F32x16, 1, 16, 16 * block.n_bytes, _floats(block))
 
 
 def _k_block(block: KBlock) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -83,11 +89,12 @@ def _k_block(block: KBlock) -> tuple[Callable[..., Any], Callable[..., Any]]:
         high = scaled_dot(high, q[5], load(I8x32, at + 160), s[5])
         high = scaled_dot(high, q[6], load(I8x32, at + 192), s[6])
         high = scaled_dot(high, q[7], load(I8x32, at + 224), s[7])
-        total = fma(convert(F32x8, low + high), splat(F32x8, d * xd), total)
+        first, second = total
+        first = fma(convert(F32x8, low + high), splat(F32x8, d * xd), first)
         if has_offset:
             x_sums = load(I16x16, x + n_in + n_in // 4 + 32 * b)
-            total = fma(convert(F32x8, pair_dot(m, x_sums)), splat(F32x8, -dmin * xd), total)
-        return total
+            second = fma(convert(F32x8, pair_dot(m, x_sums)), splat(F32x8, -dmin * xd), second)
+        return first, second
 
     return unpack, add
 
@@ -123,17 +130,18 @@ def _small_blocks(block: SmallBlock) -> tuple[Callable[..., Any], Callable[..., 
         q, d, m = parts
         at, i = x + 256 * b, 32 * b
         s = spread_floats(d * load(F32x8, x + n_in + i))
-        low = sums(q[0], at) * s[0]
-        low = fma(sums(q[1], at + 32), s[1], low)
-        low = fma(sums(q[2], at + 64), s[2], low)
-        low = fma(sums(q[3], at + 96), s[3], low)
-        high = sums(q[4], at + 128) * s[4]
-        high = fma(sums(q[5], at + 160), s[5], high)
-        high = fma(sums(q[6], at + 192), s[6], high)
-        high = fma(sums(q[7], at + 224), s[7], high)
+        a, b_, c, e = total
         if has_offset:
-            total = fma(m, load(F32x8, x + n_in + n_in // 8 + i), total)
-        return total + (low + high)
+            a = fma(m, load(F32x8, x + n_in + n_in // 8 + i), a)
+        a = fma(sums(q[0], at), s[0], a)
+        b_ = fma(sums(q[1], at + 32), s[1], b_)
+        c = fma(sums(q[2], at + 64), s[2], c)
+        e = fma(sums(q[3], at + 96), s[3], e)
+        a = fma(sums(q[4], at + 128), s[4], a)
+        b_ = fma(sums(q[5], at + 160), s[5], b_)
+        c = fma(sums(q[6], at + 192), s[6], c)
+        e = fma(sums(q[7], at + 224), s[7], e)
+        return a, b_, c, e
 
     return unpack, add
 
@@ -153,10 +161,11 @@ def _one_small_block(block: SmallBlock) -> tuple[Callable[..., Any], Callable[..
     def add(total, parts, x, n_in, b):
         q, d, m = parts
         ints = dot(splat(I32x8, 0), q, load(I8x32, x + 32 * b))
-        total = fma(convert(F32x8, ints), splat(F32x8, d * load_f32(x + n_in + 4 * b)), total)
+        a, b_, c, e = total
+        a = fma(convert(F32x8, ints), splat(F32x8, d * load_f32(x + n_in + 4 * b)), a)
         if has_offset:  # the same for all 32, so an eighth in each lane
-            total = total + splat(F32x8, m * load_f32(x + n_in + n_in // 8 + 4 * b))
-        return total
+            b_ = b_ + splat(F32x8, m * load_f32(x + n_in + n_in // 8 + 4 * b))
+        return a, b_, c, e
 
     return unpack, add
 
@@ -171,13 +180,15 @@ def _floats(block: FloatFormat) -> tuple[Callable[..., Any], Callable[..., Any]]
 
     @inline
     def add(total, parts, x, n_in, b):
-        return fma(parts, load(F32x16, x + 64 * b), total)
+        (a,) = total
+        return (fma(parts, load(F32x16, x + 64 * b), a),)
 
     return unpack, add
 
 
 def _over_columns(
     sums: Any,
+    n_sums: int,
     n_weights: int,
     n_bytes: int,
     step: tuple[Callable[..., Any], Callable[..., Any]],
@@ -186,7 +197,8 @@ def _over_columns(
     """Make loops over the blocks of a row, for one, two and four columns.
 
     Args:
-        sums: type of the partial sums.
+        sums, n_sums: type and number of the partial sums. Several, since an addition takes four
+            cycles, and what waits for one fills the queues of the CPU.
         n_weights, n_bytes: of a step.
         step: (unpack, add).
         rest: (n_weights, n_bytes, unpack, add) for what is left at the end of a row.
@@ -196,18 +208,37 @@ def _over_columns(
     has_rest = rest is not None
 
     @inline
+    def start():
+        """Sums of nothing."""
+        zero = splat(sums, 0.0)
+        if n_sums == 1:
+            return (zero,)
+        if n_sums == 2:
+            return zero, zero
+        return zero, zero, zero, zero
+
+    @inline
+    def total(a):
+        """All partial sums together."""
+        if n_sums == 1:
+            return hsum(a[0])
+        if n_sums == 2:
+            return hsum(a[0] + a[1])
+        return hsum((a[0] + a[1]) + (a[2] + a[3]))
+
+    @inline
     def one(row, n_in, x):
-        n, a = n_in // n_weights, splat(sums, 0.0)
+        n, a = n_in // n_weights, start()
         for b in range(n):
             a = add(a, unpack(row + n_bytes * b), x, n_in, b)
         if has_rest:
             for b in range(n * n_weights // small, n_in // small):
                 a = add_small(a, unpack_small(row + small_bytes * b), x, n_in, b)
-        return (hsum(a),)
+        return (total(a),)
 
     @inline
     def two(row, n_in, x0, x1):
-        n, a0, a1 = n_in // n_weights, splat(sums, 0.0), splat(sums, 0.0)
+        n, a0, a1 = n_in // n_weights, start(), start()
         for b in range(n):
             parts = unpack(row + n_bytes * b)
             a0, a1 = add(a0, parts, x0, n_in, b), add(a1, parts, x1, n_in, b)
@@ -215,17 +246,11 @@ def _over_columns(
             for b in range(n * n_weights // small, n_in // small):
                 parts_ = unpack_small(row + small_bytes * b)
                 a0, a1 = add_small(a0, parts_, x0, n_in, b), add_small(a1, parts_, x1, n_in, b)
-        return hsum(a0), hsum(a1)
+        return total(a0), total(a1)
 
     @inline
     def four(row, n_in, x0, x1, x2, x3):
-        n, a0, a1, a2, a3 = (
-            n_in // n_weights,
-            splat(sums, 0.0),
-            splat(sums, 0.0),
-            splat(sums, 0.0),
-            splat(sums, 0.0),
-        )
+        n, a0, a1, a2, a3 = n_in // n_weights, start(), start(), start(), start()
         for b in range(n):
             parts = unpack(row + n_bytes * b)
             a0, a1 = add(a0, parts, x0, n_in, b), add(a1, parts, x1, n_in, b)
@@ -235,6 +260,6 @@ def _over_columns(
                 parts_ = unpack_small(row + small_bytes * b)
                 a0, a1 = add_small(a0, parts_, x0, n_in, b), add_small(a1, parts_, x1, n_in, b)
                 a2, a3 = add_small(a2, parts_, x2, n_in, b), add_small(a3, parts_, x3, n_in, b)
-        return hsum(a0), hsum(a1), hsum(a2), hsum(a3)
+        return total(a0), total(a1), total(a2), total(a3)
 
     return one, two, four
