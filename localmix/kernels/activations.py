@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from localmix.kernels.elementwise import field, mapped, root_mean_square
+from localmix.kernels.elementwise import field, mapped, place_of_half, root_mean_square
 from localmix.kernels.jit import inline, kernel
 from localmix.kernels.layout import GROUP_BYTES, WORD, Group, Pack, Quantize, Tile
 from localmix.kernels.simd import (
@@ -31,7 +31,7 @@ from localmix.kernels.simd import (
     take,
 )
 from localmix.kernels.target import TIER
-from localmix.kernels.vectors import F32x16, F32x32, I8x32
+from localmix.kernels.vectors import F32x16, F32x32, I8x16, I8x32
 
 COLUMNS, STEP = TIER.tile_columns, TIER.step
 LARGEST = np.float32(127)
@@ -94,7 +94,11 @@ def quantize_row(x, width, block, out):
         for i in range(block // 32):
             g = b * (block // 32) + i
             q = rounded(load(F32x32, x + 128 * g) * splat(F32x32, inverse))
-            store(out + 32 * g, convert(I8x32, q))
+            if block == 32:
+                store(out + place_of_half(width, g, 0), convert(I8x16, take(q, 0, 16, 1)))
+                store(out + place_of_half(width, g, 1), convert(I8x16, take(q, 16, 16, 1)))
+            else:
+                store(out + 32 * g, convert(I8x32, q))
             first, second = hsum(take(q, 0, 16, 1)), hsum(take(q, 16, 16, 1))
             store_f32(scales + 4 * g, scale)
             store_f32(totals + 4 * g, scale * np.float32(first + second))
@@ -147,7 +151,9 @@ def pack_column(x, width, out, c, scaled):
     for g in range(width // 32):
         at = out + g * TILE_GROUP
         for s in range(32 // STEP):
-            piece = x + 32 * g + STEP * s
+            half, within = STEP * s // 16, STEP * s % 16
+            start = place_of_half(width, g, half) if scaled else 32 * g + 16 * half
+            piece = x + start + within
             place = at + STEP * (COLUMNS * s + c)
             store_i32(place, load_i32(piece))
             if STEP == 8:

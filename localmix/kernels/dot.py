@@ -194,21 +194,21 @@ def emit_hidden(b: Any, x: Any) -> Any:
 
 
 @intrinsic
-def spread_floats(typing: Any, x: Any) -> Any:
-    """Each of eight float32 as a vector of its own."""
+def spread_pairs(typing: Any, x: Any) -> Any:
+    """Of eight float32 the first two, four times each, then the next two: four vectors."""
 
     def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
         out = ir.Constant(context.get_value_type(sig.return_type), ir.Undefined)
-        for i in range(8):
+        for i in range(4):
+            index = [2 * i] * 4 + [2 * i + 1] * 4
             if IS_AVX:
-                places = unknown(b, I32, [i] * 8)
-                lane = call(b, "llvm.x86.avx2.permps", x.ir, args[0], places)
+                pair = call(b, "llvm.x86.avx2.permps", x.ir, args[0], unknown(b, I32, index))
             else:
-                lane = shuffled(b, args[0], args[0], [i] * 8)
-            out = b.insert_value(out, lane, i)
+                pair = shuffled(b, args[0], args[0], index)
+            out = b.insert_value(out, pair, i)
         return out
 
-    return types.UniTuple(x, 8)(x), gen
+    return types.UniTuple(x, 4)(x), gen
 
 
 def emit_halves(b: Any, address: Any, stride: int) -> Any:

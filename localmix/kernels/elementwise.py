@@ -38,6 +38,14 @@ def mapped(row_map, i):
 
 
 @inline
+def place_of_half(width, block, half):
+    """Where 16 bytes of a row lie that is quantized by 32: see `layout.QuantizedRow`."""
+    if (block | 1) * 32 + 32 > width:  # the last block of an odd number has no partner
+        return 32 * block + 16 * half
+    return 64 * (block // 2) + 32 * half + 16 * (block % 2)
+
+
+@inline
 def root_mean_square(x, width, eps):
     """1 / sqrt(mean(x²) + eps) of one row (arXiv:1910.07467)."""
     a, b = splat(F32x16, 0.0), splat(F32x16, 0.0)

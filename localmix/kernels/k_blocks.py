@@ -13,9 +13,28 @@ from numba.extending import intrinsic
 
 from localmix.kernels.blocks import KBlock
 from localmix.kernels.jit import inline
-from localmix.kernels.simd import concat, convert, load, load_f16, load_u16, load_u32, repeat_each
+from localmix.kernels.simd import (
+    concat,
+    convert,
+    load,
+    load_f16,
+    load_two_f16,
+    load_u16,
+    load_u32,
+    repeat_each,
+)
 from localmix.kernels.small_blocks import look_up, nibbles
-from localmix.kernels.vectors import I8, I8x16, I16x8, I16x16, U8x8, U8x16, U8x32, Vec, shuffled
+from localmix.kernels.vectors import (
+    I8,
+    I64,
+    I8x16,
+    I16x8,
+    I16x16,
+    U8x8,
+    U8x16,
+    U8x32,
+    shuffled,
+)
 
 # K-blocks: numbers.
 
@@ -109,15 +128,13 @@ def iq4_xs(block):
 
 @intrinsic
 def bytes_of_two(typing: Any, x: Any, y: Any) -> Any:
-    """Two int32 as eight bytes in memory's order."""
+    """Two int32 as eight bytes in memory's order; joined before they go to a vector register."""
 
     def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        pair = ir.Constant(ir.VectorType(ir.IntType(32), 2), ir.Undefined)
-        for i, value in enumerate(args):
-            pair = b.insert_element(pair, value, ir.IntType(32)(i))
-        return b.bitcast(pair, ir.VectorType(I8, 8))
+        low, high = (b.zext(value, I64) for value in args)
+        return b.bitcast(b.or_(low, b.shl(high, I64(32))), ir.VectorType(I8, 8))
 
-    return Vec(8, "u8")(types.uint32, types.uint32), gen
+    return U8x8(types.uint32, types.uint32), gen
 
 
 @inline
@@ -205,13 +222,13 @@ def iq4_xs_scales(block):
 @inline
 def halves_at_0_and_2(block):
     """d and dmin of Q4_K and Q5_K."""
-    return load_f16(block), load_f16(block + 2)
+    return load_two_f16(block)
 
 
 @inline
 def halves_at_80_and_82(block):
     """d and dmin of Q2_K."""
-    return load_f16(block + 80), load_f16(block + 82)
+    return load_two_f16(block + 80)
 
 
 @inline

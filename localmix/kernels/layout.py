@@ -101,6 +101,8 @@ class QuantizedRow:
     """A row of a batch as bytes: `width` int8, then a scale, a sum per 32 and the sums per 16.
 
     q int8 (width) | scale f32 (width / 32) | scaled sum f32 (width / 32) | sum int16 (width / 16)
+
+    Quantized by 32, blocks lie in pairs: the first 16 bytes of both, then the second 16 of both.
     """
 
     @staticmethod

@@ -26,11 +26,13 @@ from localmix.kernels.dot import (
     dot,
     pair_dot,
     scaled_dot,
-    spread_floats,
+    spread_pairs,
     spread_scales,
 )
+from localmix.kernels.elementwise import place_of_half
 from localmix.kernels.jit import inline
 from localmix.kernels.simd import (
+    concat,
     convert,
     fma,
     hsum,
@@ -38,8 +40,9 @@ from localmix.kernels.simd import (
     load_f32,
     prefetch,
     splat,
+    take,
 )
-from localmix.kernels.vectors import F32x8, F32x16, I8x32, I16x16, I32x8
+from localmix.kernels.vectors import F32x8, F32x16, I8x16, I8x32, I16x16, I32x8
 
 AHEAD = 4096
 """Bytes that K-blocks are asked for ahead of their use; small blocks gain nothing by it."""
@@ -57,7 +60,7 @@ def row_dots(block: KBlock | SmallBlock | FloatFormat) -> RowDots:
         return _over_columns(F32x8, 2, 256, block.n_bytes, _k_block(block))
     if isinstance(block, SmallBlock):
         eight, one = _small_blocks(block), _one_small_block(block)
-        return _over_columns(F32x8, 4, 256, 8 * block.n_bytes, eight, (32, block.n_bytes, *one))
+        return _over_columns(F32x8, 2, 256, 8 * block.n_bytes, eight, (32, block.n_bytes, *one))
     return _over_columns(F32x16, 1, 16, 16 * block.n_bytes, _floats(block))
 
 
@@ -93,57 +96,65 @@ def _k_block(block: KBlock) -> tuple[Callable[..., Any], Callable[..., Any]]:
         first = fma(convert(F32x8, low + high), splat(F32x8, d * xd), first)
         if has_offset:
             x_sums = load(I16x16, x + n_in + n_in // 4 + 32 * b)
-            second = fma(convert(F32x8, pair_dot(m, x_sums)), splat(F32x8, -dmin * xd), second)
+            second = fma(convert(F32x8, pair_dot(m, x_sums)), splat(F32x8, -(dmin * xd)), second)
         return first, second
 
     return unpack, add
 
 
 def _small_blocks(block: SmallBlock) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Eight blocks at once, as one of 256 weights: their scales are multiplied together."""
+    """Eight blocks at once, as one of 256 weights: their scales are multiplied together.
+
+    Blocks go in pairs: the first halves of both in one vector, the second halves in another, as the
+    bytes of the column lie too (`layout.QuantizedRow`). Both products add up in one vector of sums,
+    of which four lanes belong to each block.
+    """
     n_bytes, has_offset, own_offset = block.n_bytes, block.zero != 0, block.offset is not None
     numbers, scales = block.numbers, block.scales
     offsets, zero = block.offsets or block.scales, np.float32(-(block.zero or 0))
 
     @inline
     def unpack(at):
+        if n_bytes < 32:
+            prefetch(at + AHEAD)
+            prefetch(at + AHEAD + 64)
         d = scales(at)
         q = (
-            numbers(at),
-            numbers(at + n_bytes),
-            numbers(at + 2 * n_bytes),
-            numbers(at + 3 * n_bytes),
-            numbers(at + 4 * n_bytes),
-            numbers(at + 5 * n_bytes),
-            numbers(at + 6 * n_bytes),
-            numbers(at + 7 * n_bytes),
+            by_halves(numbers(at), numbers(at + n_bytes)),
+            by_halves(numbers(at + 2 * n_bytes), numbers(at + 3 * n_bytes)),
+            by_halves(numbers(at + 4 * n_bytes), numbers(at + 5 * n_bytes)),
+            by_halves(numbers(at + 6 * n_bytes), numbers(at + 7 * n_bytes)),
         )
         return q, d, (offsets(at) if own_offset else d * zero)
 
     @inline
     def sums(q, x):
-        """One block: eight sums of four products."""
-        return convert(F32x8, dot(splat(I32x8, 0), q, load(I8x32, x)))
+        """A pair of blocks: four sums of eight products for each."""
+        first = dot(splat(I32x8, 0), q[0], load(I8x32, x))
+        return convert(F32x8, dot(first, q[1], load(I8x32, x + 32)))
 
     @inline
     def add(total, parts, x, n_in, b):
         q, d, m = parts
         at, i = x + 256 * b, 32 * b
-        s = spread_floats(d * load(F32x8, x + n_in + i))
-        a, b_, c, e = total
+        s = spread_pairs(d * load(F32x8, x + n_in + i))
+        one, two = total
         if has_offset:
-            a = fma(m, load(F32x8, x + n_in + n_in // 8 + i), a)
-        a = fma(sums(q[0], at), s[0], a)
-        b_ = fma(sums(q[1], at + 32), s[1], b_)
-        c = fma(sums(q[2], at + 64), s[2], c)
-        e = fma(sums(q[3], at + 96), s[3], e)
-        a = fma(sums(q[4], at + 128), s[4], a)
-        b_ = fma(sums(q[5], at + 160), s[5], b_)
-        c = fma(sums(q[6], at + 192), s[6], c)
-        e = fma(sums(q[7], at + 224), s[7], e)
-        return a, b_, c, e
+            one = fma(m, load(F32x8, x + n_in + n_in // 8 + i), one)
+        one = fma(sums(q[0], at), s[0], one)
+        two = fma(sums(q[1], at + 64), s[1], two)
+        one = fma(sums(q[2], at + 128), s[2], one)
+        two = fma(sums(q[3], at + 192), s[3], two)
+        return one, two
 
     return unpack, add
+
+
+@inline
+def by_halves(x, y):
+    """The first 16 of x and of y, and the second 16 of both."""
+    first = concat(take(x, 0, 16, 1), take(y, 0, 16, 1))
+    return first, concat(take(x, 16, 16, 1), take(y, 16, 16, 1))
 
 
 def _one_small_block(block: SmallBlock) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -160,12 +171,13 @@ def _one_small_block(block: SmallBlock) -> tuple[Callable[..., Any], Callable[..
     @inline
     def add(total, parts, x, n_in, b):
         q, d, m = parts
-        ints = dot(splat(I32x8, 0), q, load(I8x32, x + 32 * b))
-        a, b_, c, e = total
-        a = fma(convert(F32x8, ints), splat(F32x8, d * load_f32(x + n_in + 4 * b)), a)
+        first, second = x + place_of_half(n_in, b, 0), x + place_of_half(n_in, b, 1)
+        ints = dot(splat(I32x8, 0), q, concat(load(I8x16, first), load(I8x16, second)))
+        one, two = total
+        one = fma(convert(F32x8, ints), splat(F32x8, d * load_f32(x + n_in + 4 * b)), one)
         if has_offset:  # the same for all 32, so an eighth in each lane
-            b_ = b_ + splat(F32x8, m * load_f32(x + n_in + n_in // 8 + 4 * b))
-        return a, b_, c, e
+            two = two + splat(F32x8, m * load_f32(x + n_in + n_in // 8 + 4 * b))
+        return one, two
 
     return unpack, add
 
@@ -213,18 +225,14 @@ def _over_columns(
         zero = splat(sums, 0.0)
         if n_sums == 1:
             return (zero,)
-        if n_sums == 2:
-            return zero, zero
-        return zero, zero, zero, zero
+        return zero, zero
 
     @inline
     def total(a):
         """All partial sums together."""
         if n_sums == 1:
             return hsum(a[0])
-        if n_sums == 2:
-            return hsum(a[0] + a[1])
-        return hsum((a[0] + a[1]) + (a[2] + a[3]))
+        return hsum(a[0] + a[1])
 
     @inline
     def one(row, n_in, x):

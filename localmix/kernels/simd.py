@@ -84,6 +84,20 @@ def load_f16(typing: Any, address: Any) -> Any:
 
 
 @intrinsic
+def load_two_f16(typing: Any, address: Any) -> Any:
+    """Two halves that stand beside each other, as two float32."""
+
+    def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        both = emit_widen(b, read(b, args[0], ir.VectorType(I16, 2)))
+        out = context.get_constant_undef(sig.return_type)
+        for i in range(2):
+            out = b.insert_value(out, b.extract_element(both, I32(i)), i)
+        return out
+
+    return types.UniTuple(types.float32, 2)(types.int64), gen
+
+
+@intrinsic
 def load(typing: Any, vec: Any, address: Any) -> Any:
     """A vector from any address."""
     kind = vec.instance_type

@@ -21,8 +21,11 @@ from localmix.kernels.simd import store_i64
 from localmix.kernels.target import ON_ARM, ON_X86
 from localmix.kernels.vectors import I32, I64, call, nothing, pointer
 
-SPINS_BEFORE_YIELD = 256
-"""Looks at a barrier before the system is asked for another thread to run: about 10 µs."""
+SPINS_BEFORE_YIELD = 64
+"""Looks at a barrier before the system is asked for another thread to run: a few µs.
+
+More would be wasted where another process has the core that the last thread needs.
+"""
 
 IDLE_SPINS = 40_000
 """Looks for a new batch before a worker goes to sleep: some milliseconds."""

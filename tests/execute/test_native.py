@@ -364,7 +364,7 @@ def test_weights_in_private_memory_give_the_same_bits(tmp_path, shape):
     assert np.array_equal(run(*native_of(path, change=resident_tensors), IDS, 20), mapped)
 
 
-@pytest.mark.parametrize("tier", ["avx2", "generic"])
+@pytest.mark.parametrize("tier", [pytest.param("avx2", marks=pytest.mark.slow), "generic"])
 def test_a_lower_tier_gives_the_same_text(monkeypatch, tier):
     if tier not in possible_tiers():
         pytest.skip(f"this machine lacks {tier}")

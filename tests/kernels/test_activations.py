@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from support.kernels import (
     BESIDES,
+    TIERS,
     Columns,
     groups_of,
     parts_of,
-    possible_tiers,
     quantize,
     values_of,
 )
@@ -30,7 +30,7 @@ def bench(workbench, request):
     return workbench(BESIDES, None if request.param == "best" else request.param)
 
 
-@pytest.fixture(params=possible_tiers())
+@pytest.fixture(params=TIERS)
 def any_bench(workbench, request):
     return workbench(BESIDES, request.param)
 
@@ -58,7 +58,7 @@ def twin(x, block):
 @pytest.mark.parametrize("width", [256, 768])
 def test_bytes_scales_and_sums_are_those_of_the_twin(any_bench, block, width, rng):
     x = random_rows(rng, 9, width)
-    found = parts_of(quantize(any_bench, x, block), width)
+    found = parts_of(quantize(any_bench, x, block), width, block)
     for ours, theirs in zip(found, twin(x, block), strict=True):
         assert ours.dtype == theirs.dtype
         assert np.array_equal(ours, theirs)
@@ -68,20 +68,20 @@ def test_bytes_scales_and_sums_are_those_of_the_twin(any_bench, block, width, rn
 def test_no_element_moves_by_more_than_half_a_step(bench, block, rng):
     x = random_rows(rng, 20, 512)
     rows = quantize(bench, x, block)
-    step = np.repeat(parts_of(rows, 512)[1], 32, axis=1)
-    assert (np.abs(values_of(rows, 512) - x) <= 0.5001 * step).all()
+    step = np.repeat(parts_of(rows, 512, block)[1], 32, axis=1)
+    assert (np.abs(values_of(rows, 512, block) - x) <= 0.5001 * step).all()
 
 
 @pytest.mark.parametrize("width", [32, 96, 1056])
 def test_rows_for_small_blocks_have_any_multiple_of_32(bench, width, rng):
     x = random_rows(rng, 3, width)
-    for ours, theirs in zip(parts_of(quantize(bench, x, 32), width), twin(x, 32), strict=True):
+    for ours, theirs in zip(parts_of(quantize(bench, x, 32), width, 32), twin(x, 32), strict=True):
         assert np.array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("block", [32, 256])
 def test_rows_of_zeros_stay_zero(bench, block):
-    for part in parts_of(quantize(bench, np.zeros((2, 512), np.float32), block), 512):
+    for part in parts_of(quantize(bench, np.zeros((2, 512), np.float32), block), 512, block):
         assert not part.any()
 
 
@@ -89,9 +89,9 @@ def test_rows_of_zeros_stay_zero(bench, block):
 @pytest.mark.parametrize("damage", [np.nan, np.inf, -np.inf])
 def test_damage_gives_scales_of_nan_in_its_block_alone(bench, block, damage, rng):
     x = random_rows(rng, 3, 512)
-    whole = parts_of(quantize(bench, x, block), 512)
+    whole = parts_of(quantize(bench, x, block), 512, block)
     x[1, 70] = damage
-    found = parts_of(quantize(bench, x, block), 512)
+    found = parts_of(quantize(bench, x, block), 512, block)
     damaged = slice(2, 3) if block == 32 else slice(0, 8)
     assert np.isnan(found[1][1, damaged]).all()
     for before, after in zip(whole, found, strict=True):
@@ -139,7 +139,9 @@ def test_bytes_after_a_norm_are_those_of_the_normalised_row(bench, block, rng):
     alone = quantize(bench, x, block, **norm)
     beside = quantize(bench, x, block, FLOATS=bench.room(4, 512), **norm)
     for rows in (alone, beside):
-        for ours, theirs in zip(parts_of(rows, 512), parts_of(expected, 512), strict=True):
+        for ours, theirs in zip(
+            parts_of(rows, 512, block), parts_of(expected, 512, block), strict=True
+        ):
             assert np.array_equal(ours, theirs)
 
 
@@ -149,7 +151,7 @@ def test_both_kinds_of_bytes_and_the_floats_come_out_of_one_pass(bench, rng):
     by_32 = quantize(bench, x, 32, BYTES_256=by_256, FLOATS=floats)
     assert np.array_equal(floats, x)
     for rows, block in ((by_32, 32), (by_256, 256)):
-        for ours, theirs in zip(parts_of(rows, 512), twin(x, block), strict=True):
+        for ours, theirs in zip(parts_of(rows, 512, block), twin(x, block), strict=True):
             assert np.array_equal(ours, theirs)
 
 
@@ -167,7 +169,7 @@ def test_a_row_map_picks_rows(bench, rng):
         BYTES_32=rows,
         ROW_BYTES=rows.shape[1],
     )
-    for ours, theirs in zip(parts_of(rows, 64), twin(x[picked], 32), strict=True):
+    for ours, theirs in zip(parts_of(rows, 64, 32), twin(x[picked], 32), strict=True):
         assert np.array_equal(ours, theirs)
 
 
@@ -183,6 +185,7 @@ def tile_layout(tier):
             ("negative", np.int32, (3, c)),
             ("plain", np.float32, (3, c)),
             ("scale", np.float32, c),
+            ("pair", np.int16, (c, 2)),
         ]
     )
     assert layout.itemsize == Tile.group_bytes(c)
@@ -192,7 +195,7 @@ def tile_layout(tier):
 def tile_twin(tier, rows, width, is_scaled):
     """Quantized rows, at most as many as a tile has columns, as a tile."""
     tile = np.zeros(width // 32, tile_layout(tier))
-    numbers, scales, _, sums = parts_of(rows, width)
+    numbers, scales, _, sums = parts_of(rows, width, 32 if is_scaled else 256)
     for c in range(len(rows)):
         halves = sums[c].reshape(-1, 2).astype(np.int32)
         of_parts = np.stack([halves[:, 0], halves[:, 1], halves.sum(axis=1)], axis=1)
@@ -201,6 +204,8 @@ def tile_twin(tier, rows, width, is_scaled):
         tile["negative"][:, :, c] = -of_parts
         tile["plain"][:, :, c] = factor * of_parts.astype(np.float32)
         tile["scale"][:, c] = scales[c]
+        tile["pair"][:, c, 0] = of_parts[:, 2]
+        tile["pair"][:-1, c, 1] = of_parts[1:, 2]
     return tile
 
 
@@ -217,9 +222,10 @@ def test_a_tile_has_its_columns_beside_each_other(any_bench, name, rng):
         for c in range(0, count, tier.tile_columns):
             rows = columns.rows[row_map[first + c : first + min(count, c + tier.tile_columns)]]
             expected = tile_twin(tier, rows, width, is_scaled=name == "Q8_0")
+            found = tiles[tile + c // tier.tile_columns]
+            found["pair"][-1, : len(rows), 1] = 0  # nothing follows the last 32 elements
             for field in expected.dtype.names:
-                found = tiles[tile + c // tier.tile_columns][field]
-                assert np.array_equal(found, expected[field]), field
+                assert np.array_equal(found[field], expected[field]), field
 
 
 def test_a_tile_of_floats_has_its_columns_beside_each_other(any_bench, rng):

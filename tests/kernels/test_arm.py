@@ -8,7 +8,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.kernels import ALL, ATTENTION, BESIDES, FLOATS, assembly_of, matmul_of
+from support.kernels import ALL, FLOATS, KERNELS, assembly_of, matmul_of
 
 from localmix.kernels import isa
 
@@ -18,7 +18,7 @@ HOSTS = {
     "neon": ("apple-m1", dict.fromkeys(("fp-armv8", "neon", "dotprod", "fullfp16"), True)),
     "i8mm": ("apple-m2", dict.fromkeys(("fp-armv8", "neon", "dotprod", "fullfp16", "i8mm"), True)),
 }
-ONE_OF_EACH = ("Q4_0", "IQ4_XS", "F16")
+SOME = ("Q4_0",)
 ALLOWED = {"memset", "memcpy", "bzero"}
 """The C library's functions that LLVM may call where a loop does just that."""
 
@@ -37,12 +37,12 @@ def compile_for_both(names, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def some_code(tmp_path_factory):
-    return compile_for_both([*map(matmul_of, ONE_OF_EACH), "attend_f16"], tmp_path_factory)
+    return compile_for_both([*map(matmul_of, SOME), "walk"], tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def all_code(tmp_path_factory):
-    return compile_for_both([*map(matmul_of, ALL), *BESIDES, *ATTENTION], tmp_path_factory)
+    return compile_for_both([*KERNELS, "int8_peak"], tmp_path_factory)
 
 
 def functions_outside(code):
@@ -73,11 +73,17 @@ def check_calls(code):
             assert functions_outside(text) <= ALLOWED, name
 
 
-def test_formats_of_each_kind_use_the_dot_product_of_their_tier(some_code):
-    check_instructions(some_code, ONE_OF_EACH)
+def test_waiting_threads_tell_the_core(some_code):
+    for kernels in some_code.values():
+        assert re.search(r"\tyield$", kernels["walk"], re.MULTILINE)
+        assert "ldar" in kernels["walk"] or "ldapr" in kernels["walk"]
 
 
-def test_kernels_of_each_kind_call_nothing_outside(some_code):
+def test_a_format_uses_the_dot_product_of_its_tier(some_code):
+    check_instructions(some_code, SOME)
+
+
+def test_some_kernels_call_nothing_outside(some_code):
     check_calls(some_code)
 
 
@@ -89,15 +95,4 @@ def test_every_format_uses_the_dot_product_of_its_tier(all_code):
 @pytest.mark.slow
 def test_no_kernel_calls_anything_outside(all_code):
     check_calls(all_code)
-    assert {len(kernels) for kernels in all_code.values()} == {
-        len(ALL) + len(BESIDES) + len(ATTENTION)
-    }
-
-
-@pytest.mark.slow
-def test_numbers_are_converted_by_instructions_too(all_code):
-    """Halves and rounding: what a CPU without them would call the C library for."""
-    for kernels in all_code.values():
-        assert re.search(r"\tfcvtl?\t", kernels["attend_f16"])
-        assert "\tfrintx" in kernels["quantize"]
-        assert "\tfmla" in kernels["matmul_f32"]
+    assert {len(kernels) for kernels in all_code.values()} == {len(KERNELS) + 1}

@@ -40,6 +40,7 @@ GEOMETRIES = [
     Geometry(80, 8, 2),
     Geometry(128, 8, 1),
     Geometry(128, 2, 2),
+    Geometry(48, 12, 2),
 ]
 
 
@@ -50,13 +51,18 @@ def rng():
 
 @pytest.fixture
 def bench(workbench):
-    return workbench((*ATTENTION, *BESIDES))
+    return with_clean_scratch(workbench((*ATTENTION, *BESIDES)))
 
 
-@pytest.fixture(params=["avx2", "generic"])
+@pytest.fixture(params=[pytest.param("avx2", marks=pytest.mark.slow), "generic"])
 def lower(workbench, request):
     """Lower tiers, one of another number of queries in a vector than the best tier may have."""
-    return workbench((*ATTENTION, *BESIDES), request.param)
+    return with_clean_scratch(workbench((*ATTENTION, *BESIDES), request.param))
+
+
+def with_clean_scratch(bench):
+    bench.scratch[:] = 0
+    return bench
 
 
 class Ring:
@@ -211,6 +217,33 @@ def test_floats_are_kept_as_they_are_or_rounded_to_the_nearest_half(bench, geome
             d = geometry.head_dim
             assert np.array_equal(slots[..., :d], given.astype(kind).swapaxes(0, 1))
             assert not slots[..., d:].any()
+
+
+@pytest.mark.parametrize("tier", [None, "generic"])
+def test_numbers_between_two_halves_go_to_the_nearer_and_from_the_middle_to_the_even_one(
+    workbench, tier
+):
+    smallest = 0x0400 if tier else 0  # of the generic tier, the smallest normal half
+    bench = workbench((*ATTENTION, *BESIDES), tier)
+    halves = np.arange(smallest, 0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
+    steps = np.append(halves, np.float32(65536))  # where the next one would be
+    middles = (steps[:-1] + steps[1:]) / 2
+    x = np.concatenate(
+        [middles, np.nextafter(middles, np.float32(0)), np.nextafter(middles, np.float32(1e9))]
+    )
+    x = np.concatenate([x, -x, [1e-30, 1e6, np.inf, -np.inf, np.nan]]).astype(np.float32)
+    geometry = Geometry(128, 8, 8)
+    rows = np.zeros((-(-x.size // 1024), 8, 128), np.float32)
+    rows.reshape(-1)[: x.size] = x
+    ring = Ring(bench, "f16", geometry, n_chunk=len(rows))
+    ring.place(Batch.of([0] * len(rows), 0), rows, -rows)
+    with np.errstate(over="ignore"):
+        expected = rows.astype(np.float16)
+    found = [
+        kept[1, 0, :, : len(rows)].view(np.float16) for kept in (ring.cache.keys, ring.cache.values)
+    ]
+    assert np.array_equal(found[0].swapaxes(0, 1), expected, equal_nan=True)
+    assert np.array_equal(found[1].swapaxes(0, 1), -expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)

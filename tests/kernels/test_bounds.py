@@ -16,6 +16,7 @@ from support.kernels import (
     ALL,
     BESIDES,
     FLOATS,
+    TIERS,
     Columns,
     K,
     Workbench,
@@ -39,7 +40,7 @@ from localmix.model.transformer import describe
 from localmix.model.weights import Weights
 from localmix.quant.formats import format_by_name
 
-LOWER_TIERS_RUN = ("Q4_1", "Q8_0", "Q4_K", "Q6_K", "IQ4_XS", "F16")
+LOWER_TIERS_RUN = ("Q4_1", "Q8_0", "Q4_K", "Q6_K")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect is not Windows'")
 
@@ -51,7 +52,7 @@ def check_in_a_process(*arguments):
     assert last == "done"
 
 
-@pytest.mark.parametrize("tier", possible_tiers())
+@pytest.mark.parametrize("tier", TIERS)
 def test_matrix_products_read_no_byte_outside_the_matrix(workbench, tier, monkeypatch):
     monkeypatch.setenv("LOCALMIX_ISA", tier)
     check_in_a_process("products", tier)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from support.kernels import BESIDES, possible_tiers, state_of
+from support.kernels import BESIDES, TIERS, state_of
 
 from localmix.execute import formulas
 from localmix.kernels.layout import Combine, Route
@@ -18,7 +18,7 @@ def rng():
     return np.random.default_rng(2)
 
 
-@pytest.fixture(params=possible_tiers())
+@pytest.fixture(params=TIERS)
 def bench(workbench, request):
     return workbench(BESIDES, request.param)
 

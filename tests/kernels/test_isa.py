@@ -155,6 +155,7 @@ def code_of(tmp_path_factory):
         return dict(zip(OWN_CODE, pool.map(compiled, OWN_CODE), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tier", OWN_CODE)
 def test_code_of_a_tier_has_its_own_dot_product_and_no_wider_register(code_of, tier):
     _, _, has, lacks = OWN_CODE[tier]

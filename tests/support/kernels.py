@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 from llvmlite import binding as llvm
 
 from localmix.errors import LocalmixError
@@ -76,6 +77,13 @@ def load(names):
     return _loaded(tuple(names), os.environ.get("LOCALMIX_ISA"), os.environ["LOCALMIX_CACHE"])
 
 
+TIERS = [
+    pytest.param(tier, marks=pytest.mark.slow if tier == "avxvnni" else ())
+    for tier in possible_tiers()
+]
+"""Tiers of this machine as parameters; one that only differs from the best by its width is slow."""
+
+
 @cache
 def _loaded(names, tier, folder):
     return library.load(names)
@@ -86,6 +94,7 @@ class Workbench:
 
     Attributes:
         tier: what they were compiled for.
+        scratch: bytes that kernels work in; junk at first, and then what the last kernel left.
     """
 
     def __init__(self, loaded, room=None):
@@ -93,7 +102,7 @@ class Workbench:
         self.library, self.tier = loaded, loaded.machine.tier
         self._room = room or _anywhere
         self._ends = []
-        self._scratch = self.room(1 << 20, dtype=np.uint8)
+        self.scratch = self.room(1 << 20, dtype=np.uint8)
 
     def room(self, *shape, dtype=np.float32):
         """Make an array full of junk with junk behind it."""
@@ -122,7 +131,7 @@ class Workbench:
         state = state_of() if state is None else state
         function = self.library.function(kernel)
         for chunk in reversed(range(n_chunks)):
-            function(record.ctypes.data, state.ctypes.data, chunk, self._scratch.ctypes.data)
+            function(record.ctypes.data, state.ctypes.data, chunk, self.scratch.ctypes.data)
         assert all((end == JUNK).all() for end in self._ends), f"{kernel} wrote behind an array"
 
 
@@ -178,21 +187,37 @@ def quantize(bench, x, block, **more):
     return rows
 
 
-def parts_of(rows, width):
-    """The parts of quantized rows: int8 numbers, scales, scaled sums, sums of 16."""
+def parts_of(rows, width, block):
+    """The parts of rows quantized by `block`: int8 numbers, scales, scaled sums, sums of 16."""
     ends = np.cumsum([width, width // 8, width // 8, width // 8])
     numbers, scales, totals, sums = np.split(rows[:, : ends[-1]], ends[:-1], axis=1)
     return (
-        numbers.view(np.int8),
+        in_order(numbers.view(np.int8), block),
         np.ascontiguousarray(scales).view(np.float32),
         np.ascontiguousarray(totals).view(np.float32),
         np.ascontiguousarray(sums).view(np.int16),
     )
 
 
-def values_of(rows, width):
+# TODO: say which, once it is settled whether blocks lie in pairs; then `in_order` does one thing.
+IN_PAIRS = "in pairs" in str(QuantizedRow.__doc__)
+
+
+def in_order(numbers, block):
+    """Numbers of rows in the order of the elements.
+
+    Quantized by 32, blocks a and b may lie in pairs, a0 b0 a1 b1 where 0 and 1 are their halves.
+    """
+    if not (IN_PAIRS and block == 32):
+        return numbers
+    whole = numbers.shape[1] // 64 * 64
+    pairs = numbers[:, :whole].reshape(len(numbers), -1, 2, 2, 16).swapaxes(2, 3)
+    return np.concatenate([pairs.reshape(len(numbers), whole), numbers[:, whole:]], axis=1)
+
+
+def values_of(rows, width, block):
     """What quantized rows stand for, in float64."""
-    numbers, scales, _, _ = parts_of(rows, width)
+    numbers, scales, _, _ = parts_of(rows, width, block)
     return numbers * np.repeat(scales.astype(np.float64), 32, axis=1)
 
 
@@ -211,7 +236,7 @@ class Columns:
             self.rows, self.values = bench.copy(x), x.astype(np.float64)
         else:
             self.rows = quantize(bench, x, self.form)
-            self.values = values_of(self.rows, self.width)
+            self.values = values_of(self.rows, self.width, int(self.form))
 
     @property
     def row_bytes(self):
