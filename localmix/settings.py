@@ -8,7 +8,9 @@
     HF_TOKEN            opens gated and private repositories
     HF_HUB_OFFLINE      1: never ask the network
 
-`LOCALMIX_CACHE` and `LOCALMIX_ISA` are the native executor's: the other one compiles nothing.
+`LOCALMIX_CACHE` and `LOCALMIX_ISA` are the native executor's: the other one compiles nothing. Two
+more are read where they matter: `LOCALMIX_ASM`, to look at assembly (`kernels/build.py`), and
+`LOCALMIX_TARGET`, which tells the compiling process what to compile for (`kernels/target.py`).
 Everything is read when it is asked for, from a mapping that a test can pass: nothing is remembered,
 and an empty variable counts as unset. `HTTPS_PROXY`, `SSL_CERT_FILE` and `NO_COLOR` are honoured by
 the libraries that use them.

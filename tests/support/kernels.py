@@ -199,16 +199,12 @@ def parts_of(rows, width, block):
     )
 
 
-# TODO: say which, once it is settled whether blocks lie in pairs; then `in_order` does one thing.
-IN_PAIRS = "in pairs" in str(QuantizedRow.__doc__)
-
-
 def in_order(numbers, block):
     """Numbers of rows in the order of the elements.
 
-    Quantized by 32, blocks a and b may lie in pairs, a0 b0 a1 b1 where 0 and 1 are their halves.
+    Quantized by 32, blocks a and b lie in pairs: a0 b0 a1 b1, where 0 and 1 are their halves.
     """
-    if not (IN_PAIRS and block == 32):
+    if block != 32:
         return numbers
     whole = numbers.shape[1] // 64 * 64
     pairs = numbers[:, :whole].reshape(len(numbers), -1, 2, 2, 16).swapaxes(2, 3)
