@@ -56,9 +56,6 @@ def size(panel: Panel) -> Callable[..., Any]:
     return panel_bytes
 
 
-# The product.
-
-
 def product(panel: Panel) -> Callable[..., Any]:
     """Make `multiply(panel address, tile address, n_in)` -> sums[rows × columns] for a panel."""
     add_group, add_part = _group_adder(panel), _part_adder()
