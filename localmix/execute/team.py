@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -67,13 +68,27 @@ class Team:
         state, address = self.state, self._state.address
         state[State.CANCEL] = state[State.ARRIVED] = state[State.LEFT] = 0
         self._signals.came = False
-        if state[State.N_THREADS] > 1:
-            with self._bell:
-                self._announce(0, address, 0, 0)
-                self._bell.notify_all()
-        self._walk(0, address, 0, self._scratch[0].address)
+        before = int(state[State.GENERATION])
+        try:
+            if state[State.N_THREADS] > 1:
+                with self._bell:
+                    self._announce(0, address, 0, 0)
+                    self._bell.notify_all()
+            self._walk(0, address, 0, self._scratch[0].address)
+        except BaseException:
+            if state[State.GENERATION] != before:
+                self._call_back()
+            raise
         if self._signals.came:
             raise KeyboardInterrupt
+
+    def _call_back(self) -> None:
+        """Ctrl-C came between two lines of `run`: wait until no worker is inside a kernel."""
+        self.state[State.CANCEL] = 1
+        with self._bell:
+            self._bell.notify_all()
+        while self.state[State.LEFT] < self.state[State.N_THREADS] - 1:
+            time.sleep(0.001)
 
 
 class _Signals:

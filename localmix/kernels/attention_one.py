@@ -22,9 +22,11 @@ from localmix.kernels.jit import inline
 from localmix.kernels.kv import HEAD_FLOATS, HEAD_LANES, KVFormat
 from localmix.kernels.layout import KEYS_PER_BLOCK, WORD, Attend, State
 from localmix.kernels.simd import (
+    choose_greater,
     hmax,
     hsum,
     lane,
+    like,
     load,
     load_f32,
     load_i32,
@@ -208,7 +210,9 @@ def softmax_step(out, width, head, scores, mask):
     old = load_f32(head)
     largest = splat(F32x16, old)
     for j in range(0, KEYS_PER_BLOCK, 16):
-        masked = load(F32x16, scores + 4 * j) + load(F32x16, mask + 4 * j)
+        # Behind the last key stand numbers of long ago, or NaN: they are replaced, not added to.
+        score, seen = load(F32x16, scores + 4 * j), load(F32x16, mask + 4 * j)
+        masked = choose_greater(seen, like(seen, -1.0), score, like(seen, UNSEEN))
         store(scores + 4 * j, masked)
         largest = maximum(largest, masked)
     new = hmax(largest)

@@ -129,5 +129,7 @@ def features_for(tier: Tier, host: Mapping[str, bool]) -> str:
         }
         allowed -= {"sse3", "ssse3", "sse4.1", "sse4.2", "sse4a"}
     flags = [("+" if present and name in allowed else "-") + name for name, present in host.items()]
-    # GFNI's way to shift bytes keeps the units busy that multiply: Zen 4 decodes slower with it.
-    return ",".join([*flags, "-gfni", "-prefer-256-bit"])
+    if "sse2" in host:
+        # GFNI's way to shift bytes keeps the units busy that multiply: Zen 4 decodes slower so.
+        flags += ["-gfni", "-prefer-256-bit"]
+    return ",".join(flags)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -82,10 +83,42 @@ def this_machine() -> Machine:
     Raises:
         LocalmixError: LOCALMIX_ISA asks for more than the CPU has.
     """
-    features = dict(llvm.get_host_cpu_features())
+    features = dict(llvm.get_host_cpu_features()) | arm_features()
     tier = isa.choose(features, settings.isa())
     cpu = llvm.get_host_cpu_name() if tier.name != "generic" else ""
     return Machine(tier, llvm.get_process_triple(), cpu, isa.features_for(tier, features))
+
+
+def arm_features(
+    machine: str = platform.machine(),
+    system: str = sys.platform,
+    cpuinfo: Path = Path("/proc/cpuinfo"),
+) -> dict[str, bool]:
+    """What an Arm CPU has, which LLVM does not tell: it says nothing on macOS, little on Linux.
+
+    Source: Apple, "Determining instruction set characteristics" (sysctl hw.optional.arm); Linux,
+    Documentation/arch/arm64/elf_hwcaps.rst.
+    """
+    if machine.lower() not in ("arm64", "aarch64"):
+        return {}
+    found = {"neon": True}
+    if system == "darwin":
+        for feature, name in _APPLE_FEATURES.items():
+            command = ["/usr/sbin/sysctl", "-n", f"hw.optional.arm.{name}"]
+            told = subprocess.run(command, capture_output=True, text=True, check=False)
+            found[feature] = told.stdout.strip() == "1"
+        return found
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return found
+    lines = [line for line in text.splitlines() if line.startswith("Features")]
+    flags = set(lines[0].partition(":")[2].split()) if lines else set()
+    return found | {feature: name in flags for feature, name in _LINUX_FEATURES.items()}
+
+
+_APPLE_FEATURES = {"dotprod": "FEAT_DotProd", "i8mm": "FEAT_I8MM", "fullfp16": "FEAT_FP16"}
+_LINUX_FEATURES = {"dotprod": "asimddp", "i8mm": "i8mm", "fullfp16": "asimdhp"}
 
 
 def load(names: Sequence[str], on_compile: OnCompile | None = None) -> Library:
@@ -138,6 +171,9 @@ def compile_into(
         for process in processes:
             process.kill()
             process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 def _start(folder: Path, machine: Machine, names: Sequence[str]) -> subprocess.Popen[str]:
@@ -147,6 +183,7 @@ def _start(folder: Path, machine: Machine, names: Sequence[str]) -> subprocess.P
     return subprocess.Popen(
         [sys.executable, "-m", "localmix.kernels.build", *arguments, *names],
         env={**os.environ, "PYTHONPATH": where},
+        cwd=folder,  # `-m` would import from where the user stands
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -18,6 +18,7 @@ from support.models import PIECES, Shape, split_experts, tensors_of, write_model
 import localmix
 from localmix.cache import Batch, RingCache
 from localmix.errors import ContextFull, LocalmixError, UnsupportedModel
+from localmix.execute.buffers import view_of
 from localmix.execute.native import NativeExecutor
 from localmix.execute.reference import ReferenceExecutor, _Dequantized
 from localmix.gguf import GGUFFile, Tensor
@@ -479,3 +480,21 @@ def test_models_do_not_share_workers_and_may_run_from_several_threads(tmp_path):
     for thread in threads:
         thread.join()
     assert all(np.array_equal(result, expected) for result in found)
+
+
+@pytest.mark.parametrize("junk", [0x7F, 0xFF])
+@pytest.mark.parametrize("chunk", [1, 30])
+def test_what_is_left_in_scratch_memory_does_not_matter(tmp_path, junk, chunk):
+    """Steps share it: as numbers, bytes of one are anything to the next, also 3e38 and NaN."""
+    executor, config = native_of(write_model(tmp_path / "m.gguf", DENSE), n_threads=2)
+    results = []
+    for byte in (None, junk):
+        cache = RingCache(config, n_ctx=256, n_chunk=chunk)
+        rows = []
+        for start in range(0, len(IDS), chunk):
+            if byte is not None:
+                for scratch in executor._team._scratch:
+                    view_of(scratch)[:] = byte
+            rows.append(executor.run(Batch.of(IDS[start : start + chunk], start), cache))
+        results.append(np.concatenate(rows))
+    assert np.array_equal(*results)

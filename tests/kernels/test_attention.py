@@ -51,18 +51,13 @@ def rng():
 
 @pytest.fixture
 def bench(workbench):
-    return with_clean_scratch(workbench((*ATTENTION, *BESIDES)))
+    return workbench((*ATTENTION, *BESIDES))
 
 
 @pytest.fixture(params=[pytest.param("avx2", marks=pytest.mark.slow), "generic"])
 def lower(workbench, request):
     """Lower tiers, one of another number of queries in a vector than the best tier may have."""
-    return with_clean_scratch(workbench((*ATTENTION, *BESIDES), request.param))
-
-
-def with_clean_scratch(bench):
-    bench.scratch[:] = 0
-    return bench
+    return workbench((*ATTENTION, *BESIDES), request.param)
 
 
 class Ring:

@@ -9,7 +9,7 @@ import pytest
 from support.kernels import run_python
 
 from localmix.errors import LocalmixError
-from localmix.kernels import library
+from localmix.kernels import isa, library
 from localmix.kernels.layout import STATE_WORDS, State
 
 QUICK = "announce"
@@ -101,10 +101,10 @@ def test_a_damaged_object_is_noticed_and_compiled_again(filled, monkeypatch, dam
 
 def test_a_cut_object_is_written_anew(filled):
     path = filled / f"{QUICK}.o"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:100])
+    path.write_bytes(path.read_bytes()[:100])
+    assert library.read(path) is None
     assert generation_after(library.load([QUICK])) == 1
-    assert len(path.read_bytes()) == len(whole)
+    assert library.read(path) is not None
 
 
 def test_the_key_depends_on_the_machine():
@@ -219,3 +219,61 @@ def test_loading_imports_neither_numba_nor_a_model():
     assert not loaded & {"numba", "numpy", "localmix.model", "localmix.execute", "localmix.gguf"}
     kernels = {name for name in loaded if name.startswith("localmix.kernels.")}
     assert kernels == {f"localmix.kernels.{name}" for name in ("isa", "layout", "library")}
+
+
+def test_files_of_the_current_folder_are_not_imported(tmp_path, monkeypatch):
+    """As `python -m` would: a random.py of yours is none of the compiler's."""
+    monkeypatch.setenv("LOCALMIX_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "random.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.chdir(tmp_path)
+    assert library.load([QUICK]).addresses[QUICK]
+
+
+def test_an_interrupted_compilation_closes_its_pipes(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCALMIX_CACHE", str(tmp_path))
+    started, popen = [], library.subprocess.Popen
+
+    def start(*args, **options):
+        started.append(popen(*args, **options))
+        return started[-1]
+
+    def interrupt(done, total):
+        if started:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(library.subprocess, "Popen", start)
+    with pytest.raises(KeyboardInterrupt):
+        library.load(["announce", "combine"], interrupt)
+    assert started
+    assert all(process.stdout.closed and process.stderr.closed for process in started)
+
+
+@pytest.mark.parametrize(
+    ("flags", "tier"),
+    [
+        ("fp asimd evtstrm aes atomics", "generic"),
+        ("fp asimd fphp asimdhp asimddp", "neon"),
+        ("fp asimd fphp asimdhp asimddp sve i8mm bf16", "i8mm"),
+    ],
+)
+def test_linux_on_arm_tells_its_tier_in_cpuinfo(tmp_path, flags, tier):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nFeatures\t: {flags}\nCPU part\t: 0xd0c\n")
+    found = library.arm_features("aarch64", "linux", cpuinfo)
+    assert isa.choose(found).name == tier
+
+
+@pytest.mark.parametrize(("i8mm", "tier"), [("0", "neon"), ("1", "i8mm")])
+def test_macos_on_arm_tells_its_tier_through_sysctl(monkeypatch, i8mm, tier):
+    told = {"FEAT_DotProd": "1", "FEAT_I8MM": i8mm, "FEAT_FP16": "1"}
+
+    def run(command, **options):
+        name = command[-1].removeprefix("hw.optional.arm.")
+        return library.subprocess.CompletedProcess(command, 0, stdout=told[name] + "\n")
+
+    monkeypatch.setattr(library.subprocess, "run", run)
+    assert isa.choose(library.arm_features("arm64", "darwin")).name == tier
+
+
+def test_other_machines_have_no_arm_features():
+    assert library.arm_features("x86_64", "linux") == {}
