@@ -9,9 +9,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from localmix.kernels.elementwise import field, mapped, place_of_half, root_mean_square
+from localmix.kernels.elementwise import (
+    field,
+    mapped,
+    place_of_half,
+    record_of,
+    root_mean_square,
+    row_in_pairs,
+)
 from localmix.kernels.jit import inline, kernel
-from localmix.kernels.layout import GROUP_BYTES, WORD, Group, Pack, Quantize, Tile
+from localmix.kernels.layout import GROUP_BYTES, WORD, Group, Pack, Quantize, RowRecord, Tile
 from localmix.kernels.simd import (
     absolute,
     convert,
@@ -81,7 +88,7 @@ def copy_row(x, width, out):
 @inline
 def quantize_row(x, width, block, out):
     """One row as bytes; see `layout.QuantizedRow` for the places."""
-    scales, totals, sums = out + width, out + width + width // 8, out + width + width // 4
+    pairs = row_in_pairs(out, width)
     for b in range(width // block):
         largest, damage = splat(F32x32, 0.0), splat(F32x32, 0.0)
         for i in range(block // 32):
@@ -94,16 +101,23 @@ def quantize_row(x, width, block, out):
         for i in range(block // 32):
             g = b * (block // 32) + i
             q = rounded(load(F32x32, x + 128 * g) * splat(F32x32, inverse))
-            if block == 32:
-                store(out + place_of_half(width, g, 0), convert(I8x16, take(q, 0, 16, 1)))
-                store(out + place_of_half(width, g, 1), convert(I8x16, take(q, 16, 16, 1)))
-            else:
-                store(out + 32 * g, convert(I8x32, q))
-            first, second = hsum(take(q, 0, 16, 1)), hsum(take(q, 16, 16, 1))
-            store_f32(scales + 4 * g, scale)
-            store_f32(totals + 4 * g, scale * np.float32(first + second))
-            store_i16(sums + 4 * g, first)
-            store_i16(sums + 4 * g + 2, second)
+            low, high = take(q, 0, 16, 1), take(q, 16, 16, 1)
+            store(record_of(out, g) + 32 * (g % 8), convert(I8x32, q))
+            store(place_of_half(pairs, g, 0), convert(I8x16, low))
+            store(place_of_half(pairs, g, 1), convert(I8x16, high))
+            first, second = hsum(low), hsum(high)
+            store_sums(record_of(out, g), g % 8, scale, first, second)
+            store_sums(record_of(pairs, g), g % 8, scale, first, second)
+
+
+@inline
+def store_sums(record, group, scale, first, second):
+    """What a record says of one of its groups, whose halves have these sums."""
+    store_f32(record + RowRecord.SCALES + 4 * group, scale)
+    store_f32(record + RowRecord.SUMS + 4 * group, scale * np.float32(first + second))
+    store_i16(record + RowRecord.SUMS_16 + 4 * group, -first)
+    store_i16(record + RowRecord.SUMS_16 + 4 * group + 2, -second)
+    store_i16(record + RowRecord.SUMS_32 + 2 * group, -(first + second))
 
 
 @kernel("pack_32")
@@ -147,19 +161,17 @@ def columns_of(groups, n_groups, tile):
 @inline
 def pack_column(x, width, out, c, scaled):
     """Spread one row over a tile, in pieces of STEP bytes; see `layout.Tile`."""
-    scales, sums = x + width, x + width + width // 4
     for g in range(width // 32):
-        at = out + g * TILE_GROUP
+        at, record, within = out + g * TILE_GROUP, record_of(x, g), g % 8
         for s in range(32 // STEP):
-            half, within = STEP * s // 16, STEP * s % 16
-            start = place_of_half(width, g, half) if scaled else 32 * g + 16 * half
-            piece = x + start + within
+            piece = record + 32 * within + STEP * s
             place = at + STEP * (COLUMNS * s + c)
             store_i32(place, load_i32(piece))
             if STEP == 8:
                 store_i32(place + 4, load_i32(piece + 4))
-        scale = load_f32(scales + 4 * g)
-        first, second = load_i16(sums + 4 * g), load_i16(sums + 4 * g + 2)
+        scale = load_f32(record + RowRecord.SCALES + 4 * within)
+        sums = record + RowRecord.SUMS_16 + 4 * within
+        first, second = -load_i16(sums), -load_i16(sums + 2)
         factor = scale if scaled else np.float32(1)
         at += 32 * COLUMNS + 4 * c
         store_i32(at, -first)

@@ -8,8 +8,8 @@ A weight is `scale · q + offset`, with a scale for each group of 16 or 32 weigh
 
     small blocks (32)    numbers(block), scale(block), offset(block); scales(block) and
                          offsets(block) of eight blocks that follow one another
-    K-blocks (256)       numbers(block): eight vectors · scales(block): 16 int16, one per 16 weights
-                         minima(block): 16 int16 · factors(block): d and dmin
+    K-blocks (256)       numbers(block): eight vectors · factors(block): d and dmin
+                         scales(block), minima(block): an int16 for each group, 8 or 16
                          weight = d · scale · q − dmin · minimum
 
 In most formats the offset is a constant number of steps: q − 8 in Q4_0. They name it `zero`, and

@@ -18,6 +18,7 @@ x86 wants one operand unsigned: signed weights are given as |w| · (x with the s
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from llvmlite import ir
@@ -73,18 +74,30 @@ def emit_pair_dot(b: Any, x: Any, y: Any) -> Any:
     return b.add(even, odd)
 
 
-def emit_scaled_dot(b: Any, acc: Any, w: Any, x: Any, scales: Any, signed: bool) -> Any:
-    """Write `scaled_dot`: w and x of 4n bytes, 2n scales of int16, acc of n int32."""
+def emit_scaled_dot(b: Any, acc: Any, products: Any, scales: Any, signed: bool) -> Any:
+    """Write `scaled_dot`: for each (w, x) 4n bytes, 2n scales of int16, acc of n int32.
+
+    On x86 two vectors of products are added before they are scaled if int16 holds their sum, as it
+    does for weights up to 64.
+    """
     lanes = acc.type.count
     if not IS_AVX:
         of_lane = b.sext(shuffled(b, scales, scales, range(0, 2 * lanes, 2)), acc.type)
-        return b.add(acc, b.mul(emit_dot(b, zeros(I32, lanes), w, x, signed), of_lane))
+        total = zeros(I32, lanes)
+        for w, x in products:
+            total = emit_dot(b, total, w, x, signed)
+        return b.add(acc, b.mul(total, of_lane))
     if signed:
-        w, x = _magnitude(b, w), _with_sign_of(b, x, w)
-    pairs = emit_maddubs(b, w, x)
-    if TIER.dot == "vpdpbusd":
-        return call(b, f"llvm.x86.avx512.vpdpwssd.{32 * lanes}", acc.type, acc, pairs, scales)
-    return b.add(acc, emit_pair_dot(b, pairs, scales))
+        products = [(_magnitude(b, w), _with_sign_of(b, x, w)) for w, x in products]
+    pairs = [emit_maddubs(b, w, x) for w, x in products]
+    if not signed:
+        pairs = [functools.reduce(b.add, pairs)]
+    for pair in pairs:
+        if TIER.dot == "vpdpbusd":
+            acc = call(b, f"llvm.x86.avx512.vpdpwssd.{32 * lanes}", acc.type, acc, pair, scales)
+        else:
+            acc = b.add(acc, emit_pair_dot(b, pair, scales))
+    return acc
 
 
 def emit_smmla(b: Any, acc: Any, w: Any, x: Any) -> Any:
@@ -161,22 +174,20 @@ def emit_look_up(b: Any, table: list[int], index: Any) -> Any:
     return result
 
 
-def emit_spread(b: Any, scales: Any, i: int) -> Any:
-    """Scales 2i and 2i + 1 of sixteen int16, eight times each: for the pairs of 32 bytes."""
+def emit_spread(b: Any, scales: Any, first: int, second: int) -> Any:
+    """Two of eight or sixteen scales, eight times each: for the pairs of 32 bytes."""
+    n, index = scales.type.count, [first] * 8 + [second] * 8
     if not IS_AVX:
-        return shuffled(b, scales, scales, [2 * i] * 8 + [2 * i + 1] * 8)
+        return shuffled(b, scales, scales, index)
     if TIER.dot == "vpdpbusd" and TIER.lane_bytes == 64:
-        places = unknown(b, I16, [2 * i] * 8 + [2 * i + 1] * 8)
-        return call(b, "llvm.x86.avx512.permvar.hi.256", scales.type, scales, places)
-    half = 8 * (i // 4)  # both halves of a register hold the eight scales, then bytes are picked
+        kind = vector(I16, 16)
+        wide = shuffled(b, scales, scales, range(16)) if n == 8 else scales
+        return call(b, "llvm.x86.avx512.permvar.hi.256", kind, wide, unknown(b, I16, index))
+    half = index[0] // 8 * 8  # both halves of a register hold the eight scales, bytes are picked
     eight = shuffled(b, scales, scales, [*range(half, half + 8)] * 2)
-    first = 4 * (i % 4)
-    pick = [first, first + 1] * 8 + [first + 2, first + 3] * 8
-    places = unknown(b, I8, pick)
-    return b.bitcast(
-        call(b, "llvm.x86.avx2.pshuf.b", places.type, b.bitcast(eight, places.type), places),
-        scales.type,
-    )
+    places = unknown(b, I8, [byte for j in index for byte in (2 * (j - half), 2 * (j - half) + 1)])
+    picked = call(b, "llvm.x86.avx2.pshuf.b", places.type, b.bitcast(eight, places.type), places)
+    return b.bitcast(picked, vector(I16, 16))
 
 
 def unknown(b: Any, element: Any, values: list[int]) -> Any:
@@ -190,7 +201,9 @@ def unknown(b: Any, element: Any, values: list[int]) -> Any:
 
 def emit_hidden(b: Any, x: Any) -> Any:
     """x itself, as far as LLVM can tell from anywhere. `x` names a vector register of the CPU."""
-    return b.asm(ir.FunctionType(x.type, [x.type]), "", "=x,0", [x], side_effect=False)
+    out = b.asm(ir.FunctionType(x.type, [x.type]), "", "=x,0", [x], side_effect=False)
+    set.update(out.attributes, ("readnone", "nounwind", "willreturn"))
+    return out
 
 
 @intrinsic
@@ -227,15 +240,30 @@ def emit_halves(b: Any, address: Any, stride: int) -> Any:
 
 @intrinsic
 def spread_scales(typing: Any, scales: Any) -> Any:
-    """Sixteen scales as the eight vectors that `scaled_dot` takes for 256 weights."""
+    """The scales of 256 weights as the eight vectors that `scaled_dot` takes.
+
+    Of sixteen scales each vector has two, of eight one.
+    """
+    times = 16 // scales.lanes
+    return _spread(scales, [(2 * i // times, (2 * i + 1) // times) for i in range(8)])
+
+
+@intrinsic
+def spread_to_pairs(typing: Any, scales: Any) -> Any:
+    """Eight scales as four vectors, for groups of 32 that lie in pairs."""
+    return _spread(scales, [(i, i + 1) for i in range(0, 8, 2)])
+
+
+def _spread(scales: Any, index: list[tuple[int, int]]) -> Any:
+    """Signature and code of an intrinsic that makes a vector of each two scales."""
 
     def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
         out = ir.Constant(context.get_value_type(sig.return_type), ir.Undefined)
-        for i in range(8):
-            out = b.insert_value(out, emit_spread(b, args[0], i), i)
+        for i, (first, second) in enumerate(index):
+            out = b.insert_value(out, emit_spread(b, args[0], first, second), i)
         return out
 
-    return types.UniTuple(scales, 8)(scales), gen
+    return types.UniTuple(Vec(16, "i16"), len(index))(scales), gen
 
 
 @intrinsic
@@ -252,8 +280,20 @@ def scaled_dot(typing: Any, acc: Any, w: Any, x: Any, scales: Any) -> Any:
     """acc + scaled products; see the module."""
     signed = w.element == "i8"
     return acc(acc, w, x, scales), lambda context, b, sig, args: emit_scaled_dot(
-        b, args[0], args[1], args[2], args[3], signed
+        b, args[0], [(args[1], args[2])], args[3], signed
     )
+
+
+@intrinsic
+def scaled_pair(typing: Any, acc: Any, w: Any, x0: Any, x1: Any, scales: Any) -> Any:
+    """The same for two vectors of weights that share scales; those of type `u8` are below 64."""
+
+    def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        acc, w, x0, x1, scales = args
+        products = [(b.extract_value(w, 0), x0), (b.extract_value(w, 1), x1)]
+        return emit_scaled_dot(b, acc, products, scales, sig.args[1][0].element == "i8")
+
+    return acc(acc, w, x0, x1, scales), gen
 
 
 @intrinsic

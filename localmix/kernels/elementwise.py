@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from localmix.kernels.jit import inline
-from localmix.kernels.layout import WORD
+from localmix.kernels.layout import WORD, RowRecord
 from localmix.kernels.simd import (
     choose_greater,
     fma,
@@ -38,11 +38,22 @@ def mapped(row_map, i):
 
 
 @inline
-def place_of_half(width, block, half):
-    """Where 16 bytes of a row lie that is quantized by 32: see `layout.QuantizedRow`."""
-    if (block | 1) * 32 + 32 > width:  # the last block of an odd number has no partner
-        return 32 * block + 16 * half
-    return 64 * (block // 2) + 32 * half + 16 * (block % 2)
+def row_in_pairs(row, width):
+    """Where the second half of a quantized row begins: see `layout.QuantizedRow`."""
+    return row + (width + 255) // 256 * RowRecord.BYTES
+
+
+@inline
+def record_of(row, group):
+    """The record of a quantized row in which a group of 32 stands."""
+    return row + RowRecord.BYTES * (group // 8)
+
+
+@inline
+def place_of_half(row, group, half):
+    """Where 16 bytes of a group stand in a row in pairs."""
+    within = group % 8
+    return record_of(row, group) + 64 * (within // 2) + 32 * half + 16 * (within % 2)
 
 
 @inline

@@ -20,7 +20,7 @@ from localmix.kernels.panel import size
 from localmix.kernels.panel_layout import ROWS, STEP, Panel
 from localmix.kernels.simd import convert, prefetch, store_f32, take
 from localmix.kernels.target import TIER
-from localmix.kernels.vectors import I32, I64, F32x16, shuffled, write
+from localmix.kernels.vectors import I32, I64, F32x8, F32x16, shuffled, write
 
 
 @intrinsic
@@ -92,17 +92,6 @@ def expander(block: KBlock | SmallBlock, panel: Panel) -> Callable[..., Any]:
     lines_apart = max(1, 64 // n_bytes)
 
     @inline
-    def fetch(at):
-        """Ask for the lines of a step: no prefetcher of the CPU follows so many rows at once."""
-        prefetch(at)
-        if n_bytes > 64:
-            prefetch(at + 64)
-        if n_bytes > 128:
-            prefetch(at + 128)
-        if n_bytes > 192:
-            prefetch(at + 192)
-
-    @inline
     def expand(rows, row_bytes, n_valid, n_in, out):
         last, panel_bytes = n_valid - 1, bytes_of_panel(n_in)
         for b in range(n_in // n_weights):
@@ -112,11 +101,11 @@ def expander(block: KBlock | SmallBlock, panel: Panel) -> Callable[..., Any]:
                 r1 = source + min(r + 1, last) * row_bytes
                 r2 = source + min(r + 2, last) * row_bytes
                 r3 = source + min(r + 3, last) * row_bytes
-                if b % lines_apart == 0:
-                    fetch(r0 + AHEAD)
-                    fetch(r1 + AHEAD)
-                    fetch(r2 + AHEAD)
-                    fetch(r3 + AHEAD)
+                if b % lines_apart == 0:  # no prefetcher of the CPU follows so many rows at once
+                    prefetch(r0 + AHEAD, n_bytes)
+                    prefetch(r1 + AHEAD, n_bytes)
+                    prefetch(r2 + AHEAD, n_bytes)
+                    prefetch(r3 + AHEAD, n_bytes)
                 expand_4(r0, r1, r2, r3, target + r // ROWS * panel_bytes, r % ROWS)
 
     return expand
@@ -139,6 +128,7 @@ def _four_of_k(block: KBlock, panel: Panel) -> Callable[..., Any]:
     step = 32 // group * group_bytes  # from one vector of 32 weights to the next
     to_second_half = group_bytes if group == 16 else 16 * ROWS
     flip = 128 if block.signed and not panel.signed else 0
+    one_each = F32x8 if group == 32 else F32x16
 
     @inline
     def expand_4(r0, r1, r2, r3, out, row):
@@ -163,15 +153,7 @@ def _four_of_k(block: KBlock, panel: Panel) -> Callable[..., Any]:
         if has_pairs:
             a, c, e, g = minima(r0), minima(r1), minima(r2), minima(r3)
             at = out + 8 * group_bytes + 4 * row
-            interleave(
-                at,
-                at,
-                4 * ROWS,
-                take(a, 0, 8, 2),
-                take(c, 0, 8, 2),
-                take(e, 0, 8, 2),
-                take(g, 0, 8, 2),
-            )
+            interleave(at, at, 4 * ROWS, a, c, e, g)
             store_4(at + 16 * ROWS, -m0, -m1, -m2, -m3)
 
     @inline
@@ -180,13 +162,13 @@ def _four_of_k(block: KBlock, panel: Panel) -> Callable[..., Any]:
 
     @inline
     def floats(values, factor):
-        return convert(F32x16, values) * factor
+        return convert(one_each, values) * factor
 
     @inline
     def write_floats(at, a, c, e, g):
-        """One number for each group of a block, from one for each 16 weights."""
+        """One number for each group of a block."""
         if group == 32:
-            write_8(at, take(a, 0, 8, 2), take(c, 0, 8, 2), take(e, 0, 8, 2), take(g, 0, 8, 2))
+            write_8(at, a, c, e, g)
         else:
             write_8(at, take(a, 0, 8, 1), take(c, 0, 8, 1), take(e, 0, 8, 1), take(g, 0, 8, 1))
             at += 8 * group_bytes

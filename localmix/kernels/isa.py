@@ -60,11 +60,6 @@ class Tier:
         """Queries that attention keeps in the lanes of a vector."""
         return 32 if self.lane_bytes == 64 else 16
 
-    @property
-    def signed_dot(self) -> bool:
-        """The dot product takes signed weights; otherwise they are unsigned bytes."""
-        return self.dot not in ("vpdpbusd", "maddubs")
-
 
 _AVX2 = frozenset({"avx2", "fma", "f16c"})
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"})

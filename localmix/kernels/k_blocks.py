@@ -1,4 +1,4 @@
-"""Formats of 256 weights a block: numbers as eight vectors of 32, and a scale for each 16.
+"""Formats of 256 weights a block: numbers as eight vectors of 32, a scale for each 16 or 32.
 
 Layouts: `localmix/quant/k_quants.py` and `codebook.py`.
 """
@@ -21,7 +21,6 @@ from localmix.kernels.simd import (
     load_two_f16,
     load_u16,
     load_u32,
-    repeat_each,
 )
 from localmix.kernels.small_blocks import look_up, nibbles
 from localmix.kernels.vectors import (
@@ -123,7 +122,7 @@ def iq4_xs(block):
     )
 
 
-# K-blocks: scales, one int16 for each 16 weights.
+# K-blocks: scales, an int16 for each group of 16 or 32 weights.
 
 
 @intrinsic
@@ -142,7 +141,7 @@ def packed_scales(block):
     """The eight 6-bit scales of Q4_K and Q5_K; see `get_scale_min_k4` in ggml-quants.c."""
     s, x = load_u32(block + 4), load_u32(block + 12)
     low, high = s & 0x3F3F3F3F, (x & 0x0F0F0F0F) | ((s >> 2) & 0x30303030)
-    return repeat_each(convert(I16x8, bytes_of_two(low, high)), 2)
+    return convert(I16x8, bytes_of_two(low, high))
 
 
 @inline
@@ -150,7 +149,7 @@ def packed_minima(block):
     """The eight 6-bit minima of Q4_K and Q5_K."""
     m, x = load_u32(block + 8), load_u32(block + 12)
     low, high = m & 0x3F3F3F3F, ((x >> 4) & 0x0F0F0F0F) | ((m >> 2) & 0x30303030)
-    return repeat_each(convert(I16x8, bytes_of_two(low, high)), 2)
+    return convert(I16x8, bytes_of_two(low, high))
 
 
 @inline
@@ -216,7 +215,7 @@ def nibbles_in_turn(typing: Any, word: Any) -> Any:
 def iq4_xs_scales(block):
     """Six bits less 32: nibbles below, pairs of bits above."""
     high, low = two_bits_each(load_u16(block + 2)), nibbles_in_turn(load_u32(block + 4))
-    return repeat_each((low | (high << 4)) - 32, 2)
+    return (low | (high << 4)) - 32
 
 
 @inline

@@ -97,18 +97,30 @@ AttentionTile = _fields("FIRST COUNT SEQUENCE")
 """A run of rows of one sequence that attention computes together."""
 
 
+PAGE, HALF_PAGE = 4096, 2048
+
+RowRecord = namedtuple("RowRecord", "SCALES SUMS SUMS_16 SUMS_32 BYTES")(256, 288, 320, 352, 384)
+"""Where the parts of a record of a quantized row begin, and its bytes."""
+
+
 class QuantizedRow:
-    """A row of a batch as bytes: `width` int8, then a scale, a sum per 32 and the sums per 16.
+    """A row of a batch as bytes, in records of 256 elements; twice, in order and then in pairs.
 
-    q int8 (width) | scale f32 (width / 32) | scaled sum f32 (width / 32) | sum int16 (width / 16)
+    int8 (256) | scale f32 (8) | scale · Σq f32 (8) | −Σq int16 of each 16 (16) | and of each 32 (8)
 
-    Quantized by 32, blocks lie in pairs: the first 16 bytes of both, then the second 16 of both.
+    In pairs the first 16 bytes of two groups of 32 come first, then the second 16 of both. The
+    int16 sums are negative since minima are subtracted. Of the last record a part may be unused.
     """
 
     @staticmethod
     def n_bytes(width: int) -> int:
-        """Bytes of a row, a multiple of a cache line."""
-        return -(-(width + width // 8 * 3) // LINE) * LINE
+        """Bytes from one row to the next.
+
+        An odd multiple of half a page: columns that are multiplied together would push each other
+        out of the first-level cache if they began at the same place of a page.
+        """
+        used = 2 * -(-width // 256) * RowRecord.BYTES
+        return -(-(used - HALF_PAGE) // PAGE) * PAGE + HALF_PAGE
 
 
 class Tile:

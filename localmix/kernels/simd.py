@@ -16,6 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from localmix.kernels.halves import emit_narrow, emit_widen
+from localmix.kernels.layout import LINE
 from localmix.kernels.vectors import (
     ELEMENTS,
     FAST,
@@ -65,10 +66,9 @@ def _scalar_memory(name: str) -> tuple[Any, Any]:
     return load_number, store_number
 
 
-load_i8, store_i8 = _scalar_memory("i8")
 load_u8, _ = _scalar_memory("u8")
 load_i16, store_i16 = _scalar_memory("i16")
-load_u16, store_u16 = _scalar_memory("u16")
+load_u16, _ = _scalar_memory("u16")
 load_i32, store_i32 = _scalar_memory("i32")
 load_u32, _ = _scalar_memory("u32")
 load_i64, store_i64 = _scalar_memory("i64")
@@ -112,13 +112,18 @@ def store(typing: Any, address: Any, value: Any) -> Any:
     )
 
 
-@intrinsic
-def prefetch(typing: Any, address: Any) -> Any:
-    """Ask for a cache line that will be read; any address is allowed."""
-    return types.void(types.int64), lambda context, b, sig, args: nothing(
-        context,
-        call(b, "llvm.prefetch.p0", ir.VoidType(), pointer(b, args[0], I8), I32(0), I32(3), I32(1)),
-    )
+@intrinsic(prefer_literal=True)
+def prefetch(typing: Any, address: Any, n_bytes: Any) -> Any:
+    """Ask for the cache lines of some bytes that will be read; any address is allowed."""
+    size = n_bytes.literal_value
+
+    def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        for start in range(0, size, LINE):
+            at = pointer(b, b.add(args[0], I64(start)), I8)
+            call(b, "llvm.prefetch.p0", ir.VoidType(), at, I32(0), I32(3), I32(1))
+        return nothing(context)
+
+    return types.void(types.int64, n_bytes), gen
 
 
 @intrinsic
@@ -176,15 +181,6 @@ def take(typing: Any, x: Any, start: Any, count: Any, step: Any) -> Any:
     return kind(x, start, count, step), lambda context, b, sig, args: shuffled(
         b, args[0], args[0], index
     )
-
-
-@intrinsic(prefer_literal=True)
-def repeat_each(typing: Any, x: Any, times: Any) -> Any:
-    """x0 x0 … x1 x1 …: each element `times` times."""
-    n = times.literal_value
-    kind = Vec(n * x.lanes, x.element)
-    index = [i // n for i in range(kind.lanes)]
-    return kind(x, times), lambda context, b, sig, args: shuffled(b, args[0], args[0], index)
 
 
 @intrinsic

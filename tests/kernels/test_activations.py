@@ -42,7 +42,7 @@ def random_rows(rng, n_rows, width):
 
 
 def twin(x, block):
-    """Numbers, scales, scaled sums and sums of 16 of rows of float32."""
+    """Numbers, scales, scaled sums, −sums of 16 and of 32 of rows of float32."""
     blocks = x.reshape(len(x), -1, block)
     largest = np.abs(blocks).max(axis=2, keepdims=True)
     with np.errstate(divide="ignore"):
@@ -50,15 +50,16 @@ def twin(x, block):
     numbers = np.rint(blocks * inverse).astype(np.int8).reshape(x.shape)
     scales = np.repeat((largest / np.float32(127))[..., 0], block // 32, axis=1)
     sums = numbers.reshape(len(x), -1, 16).sum(axis=2, dtype=np.int16)
-    totals = scales * sums.reshape(len(x), -1, 2).sum(axis=2).astype(np.float32)
-    return numbers, scales, totals, sums
+    of_32 = sums.reshape(len(x), -1, 2).sum(axis=2, dtype=np.int16)
+    return numbers, scales, scales * of_32.astype(np.float32), -sums, -of_32
 
 
+@pytest.mark.parametrize("in_pairs", [False, True])
 @pytest.mark.parametrize("block", [32, 256])
 @pytest.mark.parametrize("width", [256, 768])
-def test_bytes_scales_and_sums_are_those_of_the_twin(any_bench, block, width, rng):
+def test_bytes_scales_and_sums_are_those_of_the_twin(any_bench, block, width, in_pairs, rng):
     x = random_rows(rng, 9, width)
-    found = parts_of(quantize(any_bench, x, block), width, block)
+    found = parts_of(quantize(any_bench, x, block), width, in_pairs)
     for ours, theirs in zip(found, twin(x, block), strict=True):
         assert ours.dtype == theirs.dtype
         assert np.array_equal(ours, theirs)
@@ -68,20 +69,22 @@ def test_bytes_scales_and_sums_are_those_of_the_twin(any_bench, block, width, rn
 def test_no_element_moves_by_more_than_half_a_step(bench, block, rng):
     x = random_rows(rng, 20, 512)
     rows = quantize(bench, x, block)
-    step = np.repeat(parts_of(rows, 512, block)[1], 32, axis=1)
-    assert (np.abs(values_of(rows, 512, block) - x) <= 0.5001 * step).all()
+    step = np.repeat(parts_of(rows, 512)[1], 32, axis=1)
+    assert (np.abs(values_of(rows, 512) - x) <= 0.5001 * step).all()
 
 
+@pytest.mark.parametrize("in_pairs", [False, True])
 @pytest.mark.parametrize("width", [32, 96, 1056])
-def test_rows_for_small_blocks_have_any_multiple_of_32(bench, width, rng):
+def test_rows_for_small_blocks_have_any_multiple_of_32(bench, width, in_pairs, rng):
     x = random_rows(rng, 3, width)
-    for ours, theirs in zip(parts_of(quantize(bench, x, 32), width, 32), twin(x, 32), strict=True):
+    found = parts_of(quantize(bench, x, 32), width, in_pairs)
+    for ours, theirs in zip(found, twin(x, 32), strict=True):
         assert np.array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("block", [32, 256])
 def test_rows_of_zeros_stay_zero(bench, block):
-    for part in parts_of(quantize(bench, np.zeros((2, 512), np.float32), block), 512, block):
+    for part in parts_of(quantize(bench, np.zeros((2, 512), np.float32), block), 512):
         assert not part.any()
 
 
@@ -89,9 +92,9 @@ def test_rows_of_zeros_stay_zero(bench, block):
 @pytest.mark.parametrize("damage", [np.nan, np.inf, -np.inf])
 def test_damage_gives_scales_of_nan_in_its_block_alone(bench, block, damage, rng):
     x = random_rows(rng, 3, 512)
-    whole = parts_of(quantize(bench, x, block), 512, block)
+    whole = parts_of(quantize(bench, x, block), 512)
     x[1, 70] = damage
-    found = parts_of(quantize(bench, x, block), 512, block)
+    found = parts_of(quantize(bench, x, block), 512)
     damaged = slice(2, 3) if block == 32 else slice(0, 8)
     assert np.isnan(found[1][1, damaged]).all()
     for before, after in zip(whole, found, strict=True):
@@ -139,9 +142,7 @@ def test_bytes_after_a_norm_are_those_of_the_normalised_row(bench, block, rng):
     alone = quantize(bench, x, block, **norm)
     beside = quantize(bench, x, block, FLOATS=bench.room(4, 512), **norm)
     for rows in (alone, beside):
-        for ours, theirs in zip(
-            parts_of(rows, 512, block), parts_of(expected, 512, block), strict=True
-        ):
+        for ours, theirs in zip(parts_of(rows, 512), parts_of(expected, 512), strict=True):
             assert np.array_equal(ours, theirs)
 
 
@@ -151,7 +152,7 @@ def test_both_kinds_of_bytes_and_the_floats_come_out_of_one_pass(bench, rng):
     by_32 = quantize(bench, x, 32, BYTES_256=by_256, FLOATS=floats)
     assert np.array_equal(floats, x)
     for rows, block in ((by_32, 32), (by_256, 256)):
-        for ours, theirs in zip(parts_of(rows, 512, block), twin(x, block), strict=True):
+        for ours, theirs in zip(parts_of(rows, 512), twin(x, block), strict=True):
             assert np.array_equal(ours, theirs)
 
 
@@ -169,7 +170,7 @@ def test_a_row_map_picks_rows(bench, rng):
         BYTES_32=rows,
         ROW_BYTES=rows.shape[1],
     )
-    for ours, theirs in zip(parts_of(rows, 64, 32), twin(x[picked], 32), strict=True):
+    for ours, theirs in zip(parts_of(rows, 64), twin(x[picked], 32), strict=True):
         assert np.array_equal(ours, theirs)
 
 
@@ -195,9 +196,9 @@ def tile_layout(tier):
 def tile_twin(tier, rows, width, is_scaled):
     """Quantized rows, at most as many as a tile has columns, as a tile."""
     tile = np.zeros(width // 32, tile_layout(tier))
-    numbers, scales, _, sums = parts_of(rows, width, 32 if is_scaled else 256)
+    numbers, scales, _, minus_sums, _ = parts_of(rows, width)
     for c in range(len(rows)):
-        halves = sums[c].reshape(-1, 2).astype(np.int32)
+        halves = -minus_sums[c].reshape(-1, 2).astype(np.int32)
         of_parts = np.stack([halves[:, 0], halves[:, 1], halves.sum(axis=1)], axis=1)
         factor = scales[c][:, None] if is_scaled else np.float32(1)
         tile["data"][:, :, c] = numbers[c].reshape(-1, 32 // tier.step, tier.step)

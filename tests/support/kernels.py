@@ -27,6 +27,7 @@ from localmix.kernels.layout import (
     Pack,
     Quantize,
     QuantizedRow,
+    RowRecord,
     State,
     Tile,
 )
@@ -187,33 +188,35 @@ def quantize(bench, x, block, **more):
     return rows
 
 
-def parts_of(rows, width, block):
-    """The parts of rows quantized by `block`: int8 numbers, scales, scaled sums, sums of 16."""
-    ends = np.cumsum([width, width // 8, width // 8, width // 8])
-    numbers, scales, totals, sums = np.split(rows[:, : ends[-1]], ends[:-1], axis=1)
+def parts_of(rows, width, in_pairs=False):
+    """The parts of quantized rows: int8 numbers, scales, scaled sums, −sums of 16 and of 32.
+
+    Rows are there twice, and `in_pairs` reads the second copy.
+    """
+    n = -(-width // 256)
+    both = rows[:, : 2 * n * RowRecord.BYTES].reshape(len(rows), 2, n, RowRecord.BYTES)
+    records = both[:, int(in_pairs)]
+
+    def part(start, end, dtype, per_element):
+        whole = np.ascontiguousarray(records[:, :, start:end]).view(dtype)
+        return whole.reshape(len(rows), -1)[:, : width // per_element]
+
+    numbers = part(0, RowRecord.SCALES, np.int8, 1)
+    if in_pairs:  # a0 b0 a1 b1, where 0 and 1 are halves of the groups a and b
+        halves = records[:, :, : RowRecord.SCALES].reshape(len(rows), -1, 2, 2, 16)
+        numbers = halves.swapaxes(2, 3).reshape(len(rows), -1)[:, :width].view(np.int8)
     return (
-        in_order(numbers.view(np.int8), block),
-        np.ascontiguousarray(scales).view(np.float32),
-        np.ascontiguousarray(totals).view(np.float32),
-        np.ascontiguousarray(sums).view(np.int16),
+        numbers,
+        part(RowRecord.SCALES, RowRecord.SUMS, np.float32, 32),
+        part(RowRecord.SUMS, RowRecord.SUMS_16, np.float32, 32),
+        part(RowRecord.SUMS_16, RowRecord.SUMS_32, np.int16, 16),
+        part(RowRecord.SUMS_32, RowRecord.SUMS_32 + 16, np.int16, 32),
     )
 
 
-def in_order(numbers, block):
-    """Numbers of rows in the order of the elements.
-
-    Quantized by 32, blocks a and b lie in pairs: a0 b0 a1 b1, where 0 and 1 are their halves.
-    """
-    if block != 32:
-        return numbers
-    whole = numbers.shape[1] // 64 * 64
-    pairs = numbers[:, :whole].reshape(len(numbers), -1, 2, 2, 16).swapaxes(2, 3)
-    return np.concatenate([pairs.reshape(len(numbers), whole), numbers[:, whole:]], axis=1)
-
-
-def values_of(rows, width, block):
+def values_of(rows, width):
     """What quantized rows stand for, in float64."""
-    numbers, scales, _, _ = parts_of(rows, width, block)
+    numbers, scales, *_ = parts_of(rows, width)
     return numbers * np.repeat(scales.astype(np.float64), 32, axis=1)
 
 
@@ -232,7 +235,7 @@ class Columns:
             self.rows, self.values = bench.copy(x), x.astype(np.float64)
         else:
             self.rows = quantize(bench, x, self.form)
-            self.values = values_of(self.rows, self.width, int(self.form))
+            self.values = values_of(self.rows, self.width)
 
     @property
     def row_bytes(self):
