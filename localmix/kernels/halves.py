@@ -41,6 +41,11 @@ def emit_narrow(b: Any, x: Any) -> Any:
     body = b.bitcast(scaled, _like(x, I32))
     odd = b.and_(b.lshr(body, _number(x, I32, 13)), _number(x, I32, 1))
     rounded = b.lshr(b.add(body, b.add(odd, _number(x, I32, 0x0FFF))), _number(x, I32, 13))
+    # Below 2⁻¹⁴ a half is a multiple of 2⁻²⁴, and so is what stands behind the point of 0.5 + x.
+    half_more = b.fadd(b.bitcast(size, _like(x, FLOAT)), _number(x, FLOAT, 0.5))
+    subnormal = b.sub(b.bitcast(half_more, _like(x, I32)), _number(x, I32, 0x3F000000))
+    is_small = b.icmp_unsigned("<", size, _number(x, I32, 0x38800000))
+    rounded = b.select(is_small, subnormal, rounded)
     infinity = _number(x, I32, 0x7C00)
     too_large = b.icmp_unsigned(">", rounded, infinity)
     is_nan = b.icmp_unsigned(">", size, _number(x, I32, 0x7F800000))
