@@ -126,6 +126,23 @@ class RingCache:
         )
         return keys, values, positions[:n_used]
 
+    def keep(self, n_positions: int, sequence: int = 0) -> bool:
+        """Forget a sequence from a position on; the next token can then take that position.
+
+        Returns:
+            False if the ring no longer holds all that the next token has to see: a window has moved
+            on since. Nothing is changed then.
+
+        Modifies: positions.
+        """
+        positions = self.positions[sequence]
+        first = 0 if self.window is None else max(0, n_positions - self.window + 1)
+        needed = np.arange(first, n_positions)
+        if not np.array_equal(positions[needed % self.n_slots], needed):
+            return False
+        positions[positions >= n_positions] = -1
+        return True
+
     def clear(self, sequence: int = 0) -> None:
         """Forget a sequence.
 

@@ -6,7 +6,8 @@ each piece flushed as it comes. Figures are data until `figures` or `stats_recor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from localmix import units
@@ -21,6 +22,7 @@ Message = dict[str, Any]
 
 STATS_KEYS = (
     "prompt_tokens",
+    "kept_tokens",
     "generated_tokens",
     "load_s",
     "ttft_s",
@@ -84,6 +86,7 @@ class Answering:
         self._options = options
         self._streams = streams
         self._status = StatusLine(streams.stderr)
+        self._reading = Reading()
         self.generation: Generation = model.generate(
             ids,
             max_tokens=options.max_tokens,
@@ -134,13 +137,35 @@ class Answering:
             console(stderr).print(figures(generation.stats), style="muted", markup=False)
 
     def _on_prefill(self, n_done: int, n_total: int) -> None:
-        self._status.show(f"reading the prompt: {n_done} of {n_total} tokens")
+        self._status.show(self._reading.line(n_done, n_total))
+
+
+class Reading:
+    """How far a prompt was read, how fast, and how long the rest will take."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._start_s: float | None = None
+        self._n_before = 0
+
+    def line(self, n_done: int, n_total: int) -> str:
+        """Say it in a line; the first call begins to count."""
+        now_s = self._clock()
+        if self._start_s is None:
+            self._start_s, self._n_before = now_s, n_done
+        parts = [f"reading the prompt: {n_done} of {n_total} tokens"]
+        n_read, seconds = n_done - self._n_before, now_s - self._start_s
+        if n_read > 0 and seconds > 0 and n_done < n_total:
+            tok_s = n_read / seconds
+            parts += [units.rate(tok_s), f"{units.seconds((n_total - n_done) / tok_s)} left"]
+        return " · ".join(parts)
 
 
 def figures(stats: Stats) -> str:
     """Statistics as one line: what was read, what was made, how long one waited, what it took."""
+    kept = f" ({stats.kept_tokens} kept)" if stats.kept_tokens else ""
     parts = [
-        f"prompt {stats.prompt_tokens} tokens at {units.rate(stats.prefill_tok_s)}",
+        f"prompt {stats.prompt_tokens} tokens{kept} at {units.rate(stats.prefill_tok_s)}",
         f"answer {stats.generated_tokens} tokens at {units.rate(stats.decode_tok_s)}",
         f"first token {units.seconds(stats.ttft_s)}",
         f"load {units.seconds(stats.load_s)}",

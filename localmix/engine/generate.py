@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -104,7 +105,7 @@ class Generation(Iterator[Piece]):
     def __init__(
         self,
         request: Request,
-        sequence: TokenSequence,
+        sequence: AbstractContextManager[TokenSequence],
         tokenizer: Tokenizer,
         *,
         load_s: float = 0.0,
@@ -115,7 +116,7 @@ class Generation(Iterator[Piece]):
         self.finish_reason: FinishReason | None = None
         self.stats = Stats(load_s=load_s)
         self._request = request
-        self._sequence = sequence
+        self._borrowed = sequence
         self._tokenizer = tokenizer
         self._on_prefill = on_prefill
         self._pieces = self._run()
@@ -136,6 +137,10 @@ class Generation(Iterator[Piece]):
         return Completion(self.text, self.tokens, self.finish_reason, self.stats)
 
     def _run(self) -> Generator[Piece, None, None]:
+        with self._borrowed as self._sequence:
+            yield from self._answer()
+
+    def _answer(self) -> Generator[Piece, None, None]:
         request, tokenizer = self._request, self._tokenizer
         coin = random.Random(None if request.seed is None else int(request.seed)).random
         stream = TextStream(tokenizer, after=() if request.is_answer else request.prompt)
@@ -163,16 +168,16 @@ class Generation(Iterator[Piece]):
 
     def _prefill(self, clock: _Clock) -> NDArray[np.float32]:
         """Feed the prompt, cut to the context if that was asked for -> logits (V,)."""
-        prompt, room = self._request.prompt, self._sequence.room
-        if len(prompt) > room:
+        prompt, n_ctx = self._request.prompt, self._sequence.n_ctx
+        if len(prompt) > n_ctx:
             if self._request.on_overflow == "error":
                 raise ContextFull(
-                    f"the prompt has {len(prompt)} tokens, the context holds {room}",
+                    f"the prompt has {len(prompt)} tokens, the context holds {n_ctx}",
                     f"--ctx {_round_up(len(prompt))}, or --on-overflow truncate",
                 )
-            prompt = _cut(prompt, room - max(1, room // 4))
-        logits = self._sequence.feed(prompt, self._on_prefill)
-        clock.prefilled(len(prompt))
+            prompt = _cut(prompt, n_ctx - max(1, n_ctx // 4))
+        logits, n_kept = self._sequence.read(prompt, self._on_prefill)
+        clock.prefilled(len(prompt), n_kept)
         return logits
 
     def _decode(self, token: int) -> NDArray[np.float32]:
@@ -200,11 +205,12 @@ class _Clock:
         self._start = self._first = time.perf_counter()
         self._n_tokens = 0
 
-    def prefilled(self, n_tokens: int) -> None:
-        """The prompt is in the cache."""
+    def prefilled(self, n_tokens: int, n_kept: int) -> None:
+        """The prompt is in the cache; n_kept tokens of it were there before."""
         seconds = time.perf_counter() - self._start
         self._stats.prompt_tokens = n_tokens
-        self._stats.prefill_tok_s = n_tokens / max(seconds, 1e-9)
+        self._stats.kept_tokens = n_kept
+        self._stats.prefill_tok_s = (n_tokens - n_kept) / max(seconds, 1e-9)
 
     def token(self) -> None:
         """A new token is there."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from localmix.cache import Batch, RingCache, token_ids
+from localmix.cache import Batch, RingCache, saved, token_ids
 from localmix.engine.generate import Completion, Generation, Overflow, Request
 from localmix.engine.sequence import OnPrefill, TokenSequence
 from localmix.errors import ContextFull, LocalmixError, UnsupportedModel
 from localmix.execute import Executor
 from localmix.execute.executor import Routes
 from localmix.gguf import GGUFFile
+from localmix.gguf.fingerprint import fingerprint
 from localmix.model.config import ModelConfig
 from localmix.text.chat import ChatFormat
 from localmix.text.sampling import SamplingOptions
@@ -30,6 +32,9 @@ Message = Mapping[str, Any]
 
 class Model:
     """A model that can answer. Made by `localmix.load`; also a context manager.
+
+    It keeps the keys and values of the last prompt and answer: what the next prompt begins with
+    alike is not computed again.
 
     Attributes:
         config: hyperparameters, frozen.
@@ -53,6 +58,7 @@ class Model:
         self.n_ctx = n_ctx
         self.load_s = 0.0
         self._executor: Executor | None = executor
+        self._kept: TokenSequence | None = None
         self._chat_format: ChatFormat | None = None
 
     @property
@@ -171,9 +177,9 @@ class Model:
         )
         stops = _stop_strings(stop)
         request = Request(ids, max_tokens, stops, seed, on_overflow, sampling, is_answer)
-        sequence = TokenSequence(self.executor, self._new_cache())
+        self.executor  # noqa: B018 - a closed model says so now, not at the first piece
         return Generation(
-            request, sequence, self.tokenizer, load_s=self.load_s, on_prefill=on_prefill
+            request, self._sequence(), self.tokenizer, load_s=self.load_s, on_prefill=on_prefill
         )
 
     def chat(
@@ -201,9 +207,58 @@ class Model:
             for token in ids
         ).decode("utf-8", "replace")
 
+    def save_cache(
+        self,
+        path: str | Path,
+        prompt: str | Sequence[int] | None = None,
+        *,
+        on_prefill: OnPrefill | None = None,
+    ) -> int:
+        """Write keys and values to a file, so that a long document is read once.
+
+        Args:
+            path: the file; it appears whole or not at all.
+            prompt: what to read first; None: the last prompt and answer, as they are kept.
+            on_prefill: as in `generate`.
+
+        Returns:
+            Tokens that the file holds.
+
+        Raises:
+            ContextFull: the prompt is longer than the context.
+            LocalmixError: there is nothing to save, or the file cannot be written.
+        """
+        with self._sequence() as sequence:
+            if prompt is not None:
+                ids = self.tokenize(prompt) if isinstance(prompt, str) else token_ids(prompt)
+                if not len(ids):
+                    raise LocalmixError("the prompt is empty", "give at least one token")
+                if len(ids) > self.n_ctx:
+                    raise _too_long(len(ids), self.n_ctx)
+                sequence.read([int(token) for token in ids], on_prefill)
+            if not sequence.ids:
+                raise LocalmixError("there is nothing to save yet", "give save_cache a prompt")
+            saved.write(Path(path), sequence.cache, sequence.ids, self._identity())
+            return len(sequence.ids)
+
+    def load_cache(self, path: str | Path) -> int:
+        """Take keys and values out of a file of `save_cache`; prompts that begin alike use them.
+
+        Returns:
+            Tokens that were taken in.
+
+        Raises:
+            ContextFull: they do not fit this context.
+            LocalmixError: the file is damaged, foreign, or of another model or other settings.
+        """
+        with self._sequence() as sequence:
+            sequence.restart()
+            sequence.ids.extend(saved.read(Path(path), sequence.cache, self._identity()))
+            return len(sequence.ids)
+
     def close(self) -> None:
         """Let go of the mapped file and of all memory; the model cannot answer any more."""
-        self._executor = None
+        self._executor = self._kept = None
         self.file.close()
 
     def __enter__(self) -> Model:
@@ -211,6 +266,25 @@ class Model:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    @contextmanager
+    def _sequence(self) -> Iterator[TokenSequence]:
+        """Lend the sequence that is kept; who asks while it is lent gets a new one."""
+        kept, self._kept = self._kept, None
+        sequence = kept or TokenSequence(self.executor, self._new_cache())
+        try:
+            yield sequence
+        finally:
+            if self._executor is not None:
+                self._kept = sequence
+
+    def _identity(self) -> dict[str, str]:
+        """What keys and values depend on."""
+        return {
+            "model": fingerprint(self.file),
+            "settings": repr(self.config),
+            "kv": self.executor.kv,
+        }
 
     def _new_cache(self) -> RingCache:
         n_chunk = min(CHUNK_TOKENS, self.n_ctx)
@@ -224,15 +298,18 @@ class Model:
         if not tokens:
             raise LocalmixError("there are no tokens to compute", "give at least one token")
         if len(tokens) > self.n_ctx:
-            raise ContextFull(
-                f"{len(tokens)} tokens do not fit a context of {self.n_ctx}",
-                "load the model with a larger n_ctx",
-            )
+            raise _too_long(len(tokens), self.n_ctx)
         executor, cache = self.executor, self._new_cache()
         for start in range(0, len(tokens), cache.n_chunk):
             chunk, routes = tokens[start : start + cache.n_chunk], Routes()
             batch = Batch.of(chunk, start, wanted=None if wants_logits else [])
             yield executor.run(batch, cache, routes), routes
+
+
+def _too_long(n_tokens: int, n_ctx: int) -> ContextFull:
+    return ContextFull(
+        f"{n_tokens} tokens do not fit a context of {n_ctx}", "load the model with a larger n_ctx"
+    )
 
 
 def _stop_strings(stop: object) -> tuple[str, ...]:

@@ -11,16 +11,18 @@ class Stats:
     """Numbers of one answer.
 
     Attributes:
-        prompt_tokens: tokens fed before the first new one.
+        prompt_tokens: tokens before the first new one.
+        kept_tokens: those of them that were in the cache already.
         generated_tokens: new tokens, the end token not among them.
         load_s: seconds from the call of load to a model that can answer.
         ttft_s: seconds from the first step of the answer to the first new token.
-        prefill_tok_s: prompt tokens per second.
+        prefill_tok_s: prompt tokens computed per second.
         decode_tok_s: new tokens per second after the first one; 0 if there was only one.
         peak_rss_bytes: largest resident memory of this process so far, mapped pages among it.
     """
 
     prompt_tokens: int = 0
+    kept_tokens: int = 0
     generated_tokens: int = 0
     load_s: float = 0.0
     ttft_s: float = 0.0

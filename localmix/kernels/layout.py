@@ -7,7 +7,7 @@ Everything is int64; an address is one too. A *record* is one step of a tape and
 from __future__ import annotations
 
 from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
 
 WORD = 8
 LINE = 64
@@ -99,8 +99,18 @@ AttentionTile = _fields("FIRST COUNT SEQUENCE")
 
 PAGE, HALF_PAGE = 4096, 2048
 
-RowRecord = namedtuple("RowRecord", "SCALES SUMS SUMS_16 SUMS_32 BYTES")(256, 288, 320, 352, 384)
-"""Where the parts of a record of a quantized row begin, and its bytes."""
+
+class _RowRecord(NamedTuple):
+    """Where the parts of a record of a quantized row begin, and its bytes."""
+
+    SCALES: int = 256
+    SUMS: int = 288
+    SUMS_16: int = 320
+    SUMS_32: int = 352
+    BYTES: int = 384
+
+
+RowRecord = _RowRecord()
 
 
 class QuantizedRow:

@@ -119,3 +119,41 @@ def test_joined_batches_keep_their_wanted_rows():
     assert joined.positions.tolist() == [0, 1, 2, 41, 42]
     assert joined.sequences.tolist() == [0, 0, 0, 1, 1]
     assert joined.wanted.tolist() == [2, 3, 4]
+
+
+def test_keep_forgets_what_comes_later_and_only_that():
+    cache = RingCache(CONFIG.with_window("off"), n_ctx=64, n_chunk=4)
+    feed(cache, [0, 1, 2, 3])
+    assert cache.keep(2)
+    assert cache.view(0, 0)[2].tolist() == [0, 1]
+    feed(cache, [2, 3])
+    assert cache.view(0, 0)[2].tolist() == [0, 1, 2, 3]
+    assert cache.keep(0)
+    assert cache.n_used_slots == 0
+
+
+@pytest.mark.parametrize("n_fed", [1, 5, 9, 23])
+def test_keep_says_whether_a_window_still_has_all_that_the_next_token_sees(n_fed):
+    window, n_chunk = 3, 4
+    for n in range(n_fed + 1):
+        cache = RingCache(CONFIG.with_window(window), n_ctx=64, n_chunk=n_chunk)
+        for start in range(0, n_fed, n_chunk):
+            feed(cache, list(range(start, min(n_fed, start + n_chunk))))
+        held = set(cache.positions[0].tolist())
+        needed = {p for p in range(n) if n - p < window}
+        before = cache.positions.copy()
+        assert cache.keep(n) == (needed <= held)
+        if not needed <= held:
+            assert np.array_equal(cache.positions, before)
+        else:
+            assert cache.positions.max() < n
+
+
+def test_a_chunk_that_was_broken_off_takes_nothing_that_is_needed():
+    """It was admitted, so its slots lost what they held; `keep` then goes back before it."""
+    cache = RingCache(CONFIG.with_window(3), n_ctx=64, n_chunk=4)
+    for start in (0, 4, 8):
+        feed(cache, list(range(start, start + 4)))
+    cache.admit(Batch.of([0] * 4, 12))
+    assert cache.keep(12)
+    assert {10, 11} <= set(cache.positions[0].tolist())

@@ -161,6 +161,7 @@ def test_json_is_one_object_with_exactly_the_keys_of_the_interface(cli, model):
         "finish_reason": "length",
         "stats": {
             "prompt_tokens": 8,
+            "kept_tokens": 0,
             "generated_tokens": 3,
             "load_s": 0.25,
             "ttft_s": 0.125,
@@ -303,6 +304,17 @@ def test_a_long_prompt_shows_its_progress_on_a_terminal_and_takes_it_away(cli, m
     assert result.err == f"\r{text}\r{' ' * len(text)}\r"
     assert result.out == "Hello, world.\n"
     assert cli("run", "m", "hi").err == ""
+
+
+def test_reading_says_how_fast_it_goes_and_how_long_it_will_take():
+    from localmix.cli.answer import Reading
+
+    times = iter([100.0, 102.0, 104.0])
+    reading = Reading(clock=lambda: next(times))
+    assert reading.line(1000, 4000) == "reading the prompt: 1000 of 4000 tokens"
+    half_way = "reading the prompt: 2000 of 4000 tokens · 500 tok/s · 4.0 s left"
+    assert reading.line(2000, 4000) == half_way
+    assert reading.line(4000, 4000) == "reading the prompt: 4000 of 4000 tokens"
 
 
 COMPILING = "compiling kernels for this CPU, once"

@@ -22,6 +22,7 @@ class FakeGeneration:
         self._n_prompt = len(ids)
         self.stats = SimpleNamespace(
             prompt_tokens=len(ids),
+            kept_tokens=0,
             generated_tokens=0,
             load_s=model.load_s,
             ttft_s=0.125,
