@@ -5,7 +5,8 @@
 
 OTHER is an environment that has llama-cpp-python; llama.cpp is measured with and without repacking
 and with and without flash attention, and compared with as it comes and at its best. Everyone gets
-the same file, token ids, number of threads, float16 cache and chunks of 512 tokens.
+the same file, token ids, number of threads, float16 cache and chunks of 512 tokens. The file is
+forgotten by the system first, as if the machine had just started.
 
 A Markdown table goes to stdout, progress to stderr. A ratio whose rounds disagree by more than
 --max-spread (interquartile range / median) is not told.
@@ -50,10 +51,22 @@ def main() -> int:
     args = parse()
     try:
         with GGUFFile.open(args.model) as file:
+            forget_pages(args.model)
             return compare(args, file)
     except (WorkerFailed, LocalmixError) as exc:
         say(f"error: {exc}")
         return 1
+
+
+def forget_pages(path: Path) -> None:
+    """Let the system forget what it has cached of a file, as if the machine had just started.
+
+    Linux reads a file in large pages, but caches it in small ones when it was written piece by
+    piece, as a file that was just made is: everybody's speed on the mapped file depends on it.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def compare(args: argparse.Namespace, file: GGUFFile) -> int:

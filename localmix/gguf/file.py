@@ -6,6 +6,7 @@ and stay in the system's page cache, shared by all processes that map the file.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import stat
 from collections.abc import Mapping, Sequence
@@ -122,7 +123,9 @@ def _map(path: Path) -> npt.NDArray[np.uint8]:
         if status.st_size == 0:
             raise InvalidGGUF(f"{path} is empty", DAMAGED)
         with path.open("rb") as file:
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        _ask_for_large_pages(mapped)
+        return np.frombuffer(mapped, np.uint8)
     except FileNotFoundError as exc:
         raise InvalidGGUF(f"{path} does not exist", hint) from exc
     except PermissionError as exc:
@@ -131,6 +134,17 @@ def _map(path: Path) -> npt.NDArray[np.uint8]:
         raise InvalidGGUF(f"{path} cannot be read: {exc.strerror}", hint) from exc
     except ValueError as exc:  # a path with a zero byte
         raise InvalidGGUF(f"{str(path)!r} is not a path: {exc}", hint) from exc
+
+
+def _ask_for_large_pages(mapped: mmap.mmap) -> None:
+    """Have the system read and map 2 MB at a time, where it can: Linux, on most file systems.
+
+    A file that is not cached yet then comes from the disk several times as fast, and a processor
+    that reads all weights for each token looks up far fewer addresses.
+    """
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without large pages
+            mapped.madvise(mmap.MADV_HUGEPAGE)
 
 
 def _name_tensors(shards: Sequence[Shard]) -> dict[str, Tensor]:
