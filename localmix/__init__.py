@@ -65,6 +65,7 @@ def load(
     sliding_window: Literal["auto", "off"] | int = "auto",
     n_experts_used: int | None = None,
     executor: Literal["native", "reference"] = "native",
+    expert_memory: int | str | None = None,
     on_compile: Callable[[int, int], None] | None = None,
 ) -> Model:
     """Load a model.
@@ -79,12 +80,15 @@ def load(
         sliding_window: "auto" (what the model was trained with), "off", or a number of tokens.
         n_experts_used: experts per token; None: what the file says.
         executor: "native", compiled kernels; "reference", float32 NumPy, slow and obvious.
+        expert_memory: bytes, or a size such as "6GB", for experts of a mixture that is larger than
+            memory: they are read from the file when they are chosen. None: as free memory asks.
         on_compile: called with (done, total) while kernels are compiled, once for a CPU.
 
     Raises:
         LocalmixError: or one of its subclasses, each with a message and a hint.
     """
     from localmix import settings
+    from localmix.checks import size
     from localmix.engine import load_file
     from localmix.registry.resolve import resolve
 
@@ -98,6 +102,7 @@ def load(
         sliding_window=sliding_window,
         n_experts_used=n_experts_used,
         executor=executor,
+        expert_memory=None if expert_memory is None else size("expert_memory", expert_memory),
         on_compile=on_compile,
     )
 

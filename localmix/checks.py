@@ -4,6 +4,7 @@ Whole numbers may be Python's or NumPy's; a bool is none.
 """
 
 import math
+import re
 from numbers import Integral, Real
 
 from localmix.errors import LocalmixError
@@ -39,3 +40,21 @@ def real(name: str, value: object) -> float:
     if isinstance(value, Real) and not is_bool and not math.isnan(value):
         return float(value)
     raise LocalmixError(f"{name} cannot be {value!r}", f"give {name} a number")
+
+
+def size(name: str, value: object) -> int:
+    """Return a number of bytes, given as such or as text: `6GB`, `1.5 GB`, `800 MB`, `4 GiB`.
+
+    Raises:
+        LocalmixError: it is none.
+    """
+    if isinstance(value, str):
+        found = re.fullmatch(
+            r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?", value.strip(), re.IGNORECASE
+        )
+        if found:
+            step = 1024 if found[3] else 1000
+            value = int(float(found[1]) * step ** " KMGT".index(found[2].upper() or " "))
+        else:
+            raise LocalmixError(f"{name} cannot be {value!r}", "give it a size: 6GB")
+    return whole(name, value, 1)

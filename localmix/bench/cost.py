@@ -7,17 +7,16 @@ router chose.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from localmix.cache.ring import slot_bytes
 from localmix.gguf import Tensor
 from localmix.model.config import ModelConfig
+from localmix.model.weights import is_of_experts
 
 Tensors = Mapping[str, Tensor]
 
-_EXPERT = re.compile(r"\.ffn_(gate|up|down)(_exps|\.\d+)\.weight$")
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
@@ -62,7 +61,7 @@ def token_cost(tensors: Tensors, config: ModelConfig, kv: str = "f16") -> TokenC
     for name, tensor in tensors.items():
         if name == _EMBEDDING and name != output:
             continue
-        part = share if _EXPERT.search(name) else 1.0
+        part = share if is_of_experts(name) else 1.0
         weight_bytes += part * tensor.n_bytes
         if name != output and len(tensor.shape) > 1:
             n_layer_weights += part * tensor.n_elements

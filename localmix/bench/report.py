@@ -129,6 +129,7 @@ def as_record(report: Report) -> dict[str, Any]:
         "peak_rss_bytes": measured.peak_rss_bytes,
         "prefill": prefill,
         "decode": decode,
+        "streamed": measured.streamed and measured.streamed.record(),
         "machine": {
             "cpu": machine.cpu,
             "cores": machine.cores,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from localmix.engine import Model
+    from localmix.engine.stats import Streamed
 
 NEVER = -1e9
 """Added to the logit of an end token: no other token has one so low."""
@@ -71,12 +72,14 @@ class Measurement:
     Attributes:
         ttft_s: median time to the first token of the prompt; None when prefill was left out.
         peak_rss_bytes: largest resident memory of this process up to the end.
+        streamed: experts that the last repetition read from the disk; None if all lie in memory.
     """
 
     prefill: Series
     decode: Series
     ttft_s: float | None
     peak_rss_bytes: int
+    streamed: Streamed | None = None
 
 
 def measure(
@@ -101,7 +104,7 @@ def measure(
             on_step(f"decode {i + 1} of {options.n_repetitions}")
             decode.samples_s.append(probe.decode(options.n_generated))
     ttft_s = statistics.median(prefill.samples_s) if prefill.samples_s else None
-    return Measurement(prefill, decode, ttft_s, probe.peak_rss_bytes)
+    return Measurement(prefill, decode, ttft_s, probe.peak_rss_bytes, probe.streamed)
 
 
 class _Probe:
@@ -114,6 +117,7 @@ class _Probe:
         self._draw = random.Random(options.seed)
         self._bias = dict.fromkeys(model.tokenizer.end_ids, NEVER)
         self.peak_rss_bytes = 0
+        self.streamed: Streamed | None = None
 
     def prefill(self) -> float:
         """Seconds from a prompt to its first new token."""
@@ -141,4 +145,5 @@ class _Probe:
         last = self._clock()
         assert n_more == n_tokens - 1, "an end token came although it was forbidden"
         self.peak_rss_bytes = max(self.peak_rss_bytes, generation.stats.peak_rss_bytes)
+        self.streamed = generation.stats.streamed
         return first - start, last - first

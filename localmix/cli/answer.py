@@ -17,6 +17,7 @@ from localmix.cli.terminal import StatusLine, Streams, console, printable
 
 if TYPE_CHECKING:
     from localmix.engine import Generation, Model, Stats
+    from localmix.engine.stats import Streamed
 
 Message = dict[str, Any]
 
@@ -171,12 +172,25 @@ def figures(stats: Stats) -> str:
         f"load {units.seconds(stats.load_s)}",
         f"peak memory {units.size(stats.peak_rss_bytes)}",
     ]
+    if stats.streamed:
+        parts.append(streaming(stats.streamed))
     return " · ".join(parts)
+
+
+def streaming(streamed: Streamed) -> str:
+    """How experts came from the disk, in a few words."""
+    speed = units.size(streamed.disk_bytes_s)
+    return (
+        f"experts {100 * streamed.hit_rate:.0f} % in memory, "
+        f"{units.size(streamed.bytes_per_token)} read per token at {speed}/s"
+    )
 
 
 def stats_record(stats: Stats) -> dict[str, Any]:
     """Statistics as the public JSON object."""
-    return {key: getattr(stats, key) for key in STATS_KEYS}
+    return {key: getattr(stats, key) for key in STATS_KEYS} | {
+        "streamed": stats.streamed and stats.streamed.record()
+    }
 
 
 def _show_prompt(model: Model, ids: list[int], streams: Streams) -> None:

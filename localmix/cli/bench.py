@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from localmix import units
+from localmix.cli.answer import streaming
 from localmix.cli.errors import WrongUsage
-from localmix.cli.options import Executor, KvType, Weights, flag, one_of, option, takes, within
+from localmix.cli.options import (
+    Executor,
+    ExpertMemory,
+    KvType,
+    Weights,
+    flag,
+    one_of,
+    option,
+    takes,
+    within,
+)
 from localmix.cli.progress import shown_compiling
 from localmix.cli.terminal import StatusLine, Streams, console, write_json, write_table
 from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS, WEIGHTS_MODES
@@ -57,6 +68,7 @@ class BenchArguments:
     ] = None
     kv: KvType = None
     weights: Weights = None
+    expert_memory: ExpertMemory = None
     executor: Executor = None
     output: Annotated[
         str | None,
@@ -88,6 +100,7 @@ class BenchArguments:
             "n_threads": self.threads,
             "kv": self.kv,
             "weights": self.weights,
+            "expert_memory": self.expert_memory,
             "executor": self.executor,
         }
         return {name: value for name, value in said.items() if value is not None}
@@ -226,6 +239,8 @@ def _write_results(report: Report, stdout: TextIO) -> None:
     if report.subject.jit_s:
         line += f" ({units.seconds(report.subject.jit_s)} of it compiling kernels)"
     line += f" · peak memory {units.size(measured.peak_rss_bytes)}"
+    if measured.streamed:
+        line += f" · {streaming(measured.streamed)}"
     line += f" · median of {options.n_repetitions}"
     console(stdout).print(line, style="muted", markup=False)
 

@@ -35,6 +35,15 @@ KvType = Annotated[
     str | None,
     option("--kv", metavar="|".join(KV_TYPES), text="Type of keys and values.", group=_MODEL),
 ]
+ExpertMemory = Annotated[
+    str | None,
+    option(
+        "--expert-memory",
+        metavar="SIZE",
+        text="For experts of a model larger than memory.",
+        group=_MODEL,
+    ),
+]
 Weights = Annotated[
     str | None,
     option(
@@ -153,6 +162,7 @@ class RunOptions:
     experts: Annotated[
         int | None, option("--experts", metavar="N", text="Experts per token.", group=_MODEL)
     ] = None
+    expert_memory: ExpertMemory = None
     executor: Executor = None
     show_prompt: Annotated[
         bool, flag("--show-prompt", text="Show on stderr what the model reads.", group=_OUTPUT)
@@ -195,6 +205,7 @@ class RunOptions:
             "weights": self.weights,
             "sliding_window": window(self.sliding_window),
             "n_experts_used": self.experts,
+            "expert_memory": self.expert_memory,
             "executor": self.executor,
         }
         return {name: value for name, value in said.items() if value is not None}

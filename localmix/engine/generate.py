@@ -10,19 +10,22 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from localmix.checks import whole
 from localmix.engine.sequence import OnPrefill, TokenSequence
-from localmix.engine.stats import Stats, peak_rss_bytes
+from localmix.engine.stats import Stats, Streamed, peak_rss_bytes
 from localmix.errors import ContextFull, LocalmixError
 from localmix.settings import OVERFLOWS
 from localmix.text.sampling import SamplingOptions, log_probability, sample
 from localmix.text.stream import StopStrings, TextStream
 from localmix.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from localmix.execute.expert_cache import StreamFigures
 
 FinishReason = Literal["stop", "length"]
 Overflow = Literal["error", "shift", "truncate"]
@@ -146,7 +149,9 @@ class Generation(Iterator[Piece]):
         stream = TextStream(tokenizer, after=() if request.is_answer else request.prompt)
         stops = StopStrings(request.stop)
         clock = _Clock(self.stats)
+        before = self._sequence.figures
         logits = self._prefill(clock)
+        after_prompt = self._sequence.figures
         while True:
             history = self._sequence.ids
             token = sample(logits, request.sampling, history, coin())
@@ -161,6 +166,9 @@ class Generation(Iterator[Piece]):
                 text += stops.push(stream.flush()) + stops.flush()
             self.text += text
             self.stats.peak_rss_bytes = peak_rss_bytes()
+            n_decoded = clock.n_tokens - 1
+            since, n = (after_prompt, n_decoded) if n_decoded else (before, clock.n_read)
+            self.stats.streamed = _streamed(since, self._sequence.figures, n)
             yield Piece(text, token, log_probability(logits, token))
             if self.finish_reason:
                 return
@@ -198,29 +206,50 @@ class Generation(Iterator[Piece]):
 
 
 class _Clock:
-    """Times prefill and decode into a `Stats`."""
+    """Times prefill and decode into a `Stats`.
+
+    Attributes:
+        n_read: tokens of the prompt that were computed.
+        n_tokens: new tokens.
+    """
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
         self._start = self._first = time.perf_counter()
-        self._n_tokens = 0
+        self.n_tokens = self.n_read = 0
 
     def prefilled(self, n_tokens: int, n_kept: int) -> None:
         """The prompt is in the cache; n_kept tokens of it were there before."""
         seconds = time.perf_counter() - self._start
         self._stats.prompt_tokens = n_tokens
         self._stats.kept_tokens = n_kept
+        self.n_read = n_tokens - n_kept
         self._stats.prefill_tok_s = (n_tokens - n_kept) / max(seconds, 1e-9)
 
     def token(self) -> None:
         """A new token is there."""
         now = time.perf_counter()
-        self._n_tokens += 1
-        if self._n_tokens == 1:
+        self.n_tokens += 1
+        if self.n_tokens == 1:
             self._first = now
             self._stats.ttft_s = now - self._start
         else:
-            self._stats.decode_tok_s = (self._n_tokens - 1) / max(now - self._first, 1e-9)
+            self._stats.decode_tok_s = (self.n_tokens - 1) / max(now - self._first, 1e-9)
+
+
+def _streamed(
+    since: StreamFigures | None, now: StreamFigures | None, n_tokens: int
+) -> Streamed | None:
+    """What was read between two looks."""
+    if since is None or now is None:
+        return None
+    return Streamed(
+        now.hits - since.hits,
+        now.misses - since.misses,
+        now.bytes_read - since.bytes_read,
+        now.read_s - since.read_s,
+        n_tokens,
+    )
 
 
 def _cut(ids: list[int], n_kept: int) -> list[int]:

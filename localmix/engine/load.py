@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from localmix import settings
 from localmix.checks import whole
+from localmix.engine import memory
 from localmix.engine.model import Model
 from localmix.errors import InvalidGGUF, LocalmixError
 from localmix.execute import Executor
-from localmix.gguf import GGUFFile, resident
+from localmix.gguf import GGUFFile, Tensor, resident
 from localmix.model.config import ModelConfig
 from localmix.model.ops import Plan
 from localmix.model.transformer import describe
-from localmix.model.weights import Weights
+from localmix.model.weights import Weights, is_of_experts
 from localmix.text.tokenizer import Tokenizer
 
 OnCompile = Callable[[int, int], None]
@@ -38,6 +39,7 @@ def load_file(
     sliding_window: str | int = "auto",
     n_experts_used: int | None = None,
     executor: str = "native",
+    expert_memory: int | None = None,
     on_compile: OnCompile | None = None,
 ) -> Model:
     """Load a GGUF file; see `localmix.load` for the options.
@@ -58,15 +60,21 @@ def load_file(
                 f"the vocabulary has {tokenizer.n_vocab} pieces, the model {config.vocab_size}",
                 "the file was converted wrongly; download or convert it again",
             )
-        tensors = resident(file.tensors) if weights == "resident" else file.tensors
+        n_ctx = min(config.context_length, DEFAULT_CONTEXT) if n_ctx is None else int(n_ctx)
+        if expert_memory is None and weights == "mapped" and executor == "native":
+            expert_memory = memory.for_experts(file.tensors, config, n_ctx, kv)
+        elif expert_memory is not None:
+            expert_memory = _asked_for(expert_memory, file, config, weights, executor)
+        tensors: Mapping[str, Tensor] = file.tensors
+        if weights == "resident":
+            tensors = resident(tensors)
+        elif expert_memory is not None:
+            dense = {name: t for name, t in tensors.items() if not is_of_experts(name)}
+            tensors = {**tensors, **resident(dense)}
         plan = describe(config, Weights.from_tensors(tensors, config))
-        model = Model(
-            file,
-            config,
-            _executor(executor, plan, n_threads or settings.n_threads(), kv, on_compile),
-            tokenizer,
-            min(config.context_length, DEFAULT_CONTEXT) if n_ctx is None else int(n_ctx),
-        )
+        threads = n_threads or settings.n_threads()
+        made = _executor(executor, plan, threads, kv, expert_memory, on_compile)
+        model = Model(file, config, made, tokenizer, n_ctx)
     except BaseException:
         file.close()
         raise
@@ -74,8 +82,30 @@ def load_file(
     return model
 
 
+def _asked_for(
+    n_bytes: int, file: GGUFFile, config: ModelConfig, weights: str, executor: str
+) -> int | None:
+    """Check a size for experts; None if all of them fit into it, so that nothing need be read."""
+    hint = "leave --expert-memory away"
+    if not config.n_experts:
+        raise LocalmixError("the model has no experts to choose from", hint)
+    if weights != "mapped" or executor != "native":
+        raise LocalmixError(
+            "experts are read as they are chosen only by the native executor, from a mapped file",
+            hint,
+        )
+    n_bytes = whole("expert_memory", n_bytes, 1)
+    of_all = sum(tensor.n_bytes for name, tensor in file.tensors.items() if is_of_experts(name))
+    return None if of_all <= n_bytes else n_bytes
+
+
 def _executor(
-    name: str, plan: Plan, n_threads: int, kv: str, on_compile: OnCompile | None
+    name: str,
+    plan: Plan,
+    n_threads: int,
+    kv: str,
+    expert_memory: int | None,
+    on_compile: OnCompile | None,
 ) -> Executor:
     """Make the executor of that name; never another one in its place."""
     if name == "reference":
@@ -84,7 +114,7 @@ def _executor(
         return ReferenceExecutor(plan, n_threads)
     from localmix.execute.native import NativeExecutor
 
-    return NativeExecutor(plan, n_threads, kv, on_compile)
+    return NativeExecutor(plan, n_threads, kv, on_compile, expert_memory)
 
 
 def _check_options(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from localmix.cache import Batch, RingCache
 from localmix.execute import Executor
+
+if TYPE_CHECKING:
+    from localmix.execute.expert_cache import StreamFigures
 
 OnPrefill = Callable[[int, int], None]
 """Called with (tokens in the cache, tokens in all) before the first chunk and after each."""
@@ -26,6 +31,12 @@ class TokenSequence:
         self._executor = executor
         self.cache = cache
         self.ids: list[int] = []
+
+    @property
+    def figures(self) -> StreamFigures | None:
+        """Experts found and read by the executor so far; None if they are not read one by one."""
+        cache = getattr(self._executor, "expert_cache", None)
+        return None if cache is None else replace(cache.figures)
 
     @property
     def n_ctx(self) -> int:

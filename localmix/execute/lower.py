@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from localmix.execute.buffers import Arena, Buffer
-from localmix.execute.experts import Experts, Routing
+from localmix.execute.experts import Experts, MixtureSteps, Routing
 from localmix.execute.products import Columns, Input, Products, form_of
 from localmix.execute.tape import Tape
 from localmix.gguf import Tensor
@@ -44,6 +44,7 @@ class Lowered:
         wanted: (R,) int64 row numbers.
         logits: step whose output address is set for each batch.
         routes: layer -> (T, A) int32, the experts that each row visits.
+        mixtures: the steps of experts, layer by layer.
     """
 
     tape: Tape
@@ -53,6 +54,7 @@ class Lowered:
     wanted: Buffer
     logits: int
     routes: dict[int, Buffer]
+    mixtures: list[MixtureSteps]
 
 
 def lower(
@@ -107,6 +109,7 @@ class _Lowering:
             self._wanted_numbers,
             self._last_product,
             self._routes,
+            self._experts.mixtures,
         )
 
     def lower(self, op: ops.Op) -> None:

@@ -8,14 +8,17 @@ the same in float32; here activations are rounded to bytes on their way into mat
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
 
 from localmix.cache import Batch, RingCache
 from localmix.errors import UnsupportedModel
-from localmix.execute.buffers import Arena, view_of
+from localmix.execute.buffers import Arena, Buffer, view_of
 from localmix.execute.executor import Routes, check_logits
+from localmix.execute.expert_cache import Expert, ExpertCache
+from localmix.execute.experts import MixtureSteps
 from localmix.execute.lower import Lowered, lower
 from localmix.execute.products import FLOAT_FORMATS
 from localmix.execute.tape import Int64s, Sizes
@@ -26,6 +29,7 @@ from localmix.kernels.layout import (
     FEW,
     KEYS_PER_BLOCK,
     STRIP,
+    WORD,
     AttentionTile,
     Matmul,
     State,
@@ -43,6 +47,8 @@ class NativeExecutor:
         n_threads: threads that walk the tape, the calling one among them.
         kv: type of keys and values.
         on_compile: hears of kernels that are compiled, once for a CPU.
+        expert_memory: bytes for experts, which then are read from the file when they are chosen;
+            None: they are read in place.
 
     Raises:
         UnsupportedModel: a matrix has rows that kernels cannot read.
@@ -58,6 +64,7 @@ class NativeExecutor:
         n_threads: int = 1,
         kv: str = "f16",
         on_compile: library.OnCompile | None = None,
+        expert_memory: int | None = None,
     ) -> None:
         self.n_threads = n_threads
         self.kv = kv
@@ -72,6 +79,9 @@ class NativeExecutor:
         few = lower(plan, Arena(), tier, FEW, n_threads, kv)
         self._library = library.load([*few.tape.kernels, *KERNELS], on_compile)
         self.jit_s = self._library.compile_s
+        self.expert_cache: ExpertCache | None = None
+        if expert_memory is not None:
+            self.expert_cache = ExpertCache(_experts(few.mixtures), expert_memory)
         self._tapes: dict[int, _Prepared] = {}
         self._team: Team | None = None
 
@@ -88,8 +98,10 @@ class NativeExecutor:
         logits = np.empty((len(batch.wanted), self._plan.logits.width), np.float32)  # (R, V)
         prepared.fill(batch, cache, logits)
         assert self._team is not None
-        prepared.enter(self._team.state)
-        self._team.run()
+        if self.expert_cache is None:
+            prepared.walk(self._team)
+        else:
+            prepared.walk_with(self._team, self.expert_cache, len(batch))
         if routes is not None:
             routes.update(prepared.routes(len(batch)))
         return check_logits(logits)
@@ -124,6 +136,7 @@ class _Prepared:
         )
         self._records = self._lowered.tape.finish(executor._library.addresses)
         self._counts: dict[Sizes, Int64s] = {}
+        self._counts_now = np.zeros((0, 2), np.int64)
         self._n_used = {op.i_layer: op.n_used for op in self._plan.ops if isinstance(op, ops.Route)}
         n_steps = len(self._records)
         self._counters = np.zeros((n_steps, 8), np.int64)  # a cache line each
@@ -167,15 +180,11 @@ class _Prepared:
                 **dict(list(self._counts.items())[-7:]),
                 sizes: self._lowered.tape.counts(sizes),
             }
-        self._counters[:] = 0
+        self._counts_now = self._counts[sizes]
         self._write_state(cache, sizes)
 
     def _write_state(self, cache: RingCache, sizes: Sizes) -> None:
         values = {
-            "N_OPS": len(self._records),
-            "TAPE": self._records.ctypes.data,
-            "CHUNKS": self._counts[sizes].ctypes.data,
-            "COUNTERS": self._counters.ctypes.data,
             "FEW_ROWS": int(sizes.is_few),
             "N_ROWS": sizes.n_rows,
             "POSITIONS": self._positions.ctypes.data,
@@ -200,9 +209,44 @@ class _Prepared:
         for name, value in values.items():
             self._state[getattr(State, name)] = value
 
-    def enter(self, state: Int64s) -> None:
-        """Copy what describes the batch into the state of a team."""
+    def walk(self, team: Team, first: int = 0, end: int | None = None) -> None:
+        """Walk the steps from `first` to the one before `end`."""
+        end = len(self._records) if end is None else end
+        self._counters[first:end] = 0
+        state = team.state
         state[State.N_OPS : len(State)] = self._state[State.N_OPS :]
+        state[State.N_OPS] = end - first
+        for field, of_steps in (
+            (State.TAPE, self._records),
+            (State.CHUNKS, self._counts_now),
+            (State.COUNTERS, self._counters),
+        ):
+            state[field] = of_steps[first:].ctypes.data
+        team.run()
+
+    def walk_with(self, team: Team, experts: ExpertCache, n_rows: int) -> None:
+        """Walk everything, with experts that come as they are chosen.
+
+        The steps of a mixture are walked as often as experts come. Each time only the experts that
+        came have addresses, so the others are passed over.
+        """
+        first = 0
+        for mixture in self._lowered.mixtures:
+            self.walk(team, first, mixture.first)
+            chosen = np.unique(self.routes(n_rows)[mixture.i_layer]).tolist()
+            with closing(experts.visit(mixture.i_layer, chosen)) as visit:
+                for here in visit:
+                    self._point_to(here, mixture)
+                    self.walk(team, mixture.first, mixture.end)
+            first = mixture.end
+        self.walk(team, first)
+
+    def _point_to(self, here: dict[Tensor, int], mixture: MixtureSteps) -> None:
+        """Give the products of a mixture the addresses of some experts, and none of the others."""
+        for step, matrices in mixture.products.items():
+            table = [[here.get(part, 0) if part else 0 for part in pair] for pair in matrices]
+            at = Buffer(int(self._records[step, Matmul.WEIGHTS]), 2 * WORD * len(matrices))
+            view_of(at).view(np.int64)[:] = np.ravel(table)
 
     def routes(self, n_rows: int) -> Routes:
         """The experts that the rows of the last batch visited, by layer: (T, A) int32."""
@@ -227,6 +271,18 @@ class _Prepared:
             sequence = int(batch.sequences[start])
             tiles += [(i, min(step, end - i), sequence) for i in range(start, end, step)]
         return tiles
+
+
+def _experts(mixtures: list[MixtureSteps]) -> dict[int, list[Expert]]:
+    """The matrices of the experts of each layer."""
+    found: dict[int, list[Expert]] = {}
+    for mixture in mixtures:
+        of_step = list(mixture.products.values())
+        found[mixture.i_layer] = [
+            tuple(part for pair in of_expert for part in pair if part)
+            for of_expert in zip(*of_step, strict=True)
+        ]
+    return found
 
 
 def _matrices(plan: ops.Plan) -> list[Tensor]:

@@ -22,7 +22,7 @@ from localmix.gguf.cursor import DAMAGED, damaged, shown
 from localmix.gguf.header import Header, read_header
 from localmix.gguf.metadata import Metadata
 from localmix.gguf.shards import check_shards, shard_count, sibling_paths
-from localmix.gguf.tensor import Tensor
+from localmix.gguf.tensor import Place, Tensor
 
 
 @dataclass(frozen=True)
@@ -159,5 +159,6 @@ def _name_tensors(shards: Sequence[Shard]) -> dict[str, Tensor]:
             if info.name in tensors:
                 raise damaged(f"{shard.path.name} repeats the tensor {shown(info.name)}")
             raw = shard.mapped[info.start : info.start + info.n_bytes]
-            tensors[info.name] = Tensor(info.name, info.format, info.shape, raw)
+            place = Place(shard.path, info.start)
+            tensors[info.name] = Tensor(info.name, info.format, info.shape, raw, place)
     return tensors

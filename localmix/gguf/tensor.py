@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,14 @@ import numpy.typing as npt
 
 from localmix.errors import NotEnoughMemory
 from localmix.quant import BlockFormat, dequantize
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in which file a tensor begins."""
+
+    path: Path
+    offset: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +32,14 @@ class Tensor:
         format: how its weights are packed.
         shape: NumPy order, so (rows, columns) for a matrix; blocks lie along the last axis.
         raw: (n_bytes,) uint8, a read-only view that keeps the file mapped.
+        place: where it lies on the disk; None for a copy.
     """
 
     name: str
     format: BlockFormat
     shape: tuple[int, ...]
     raw: npt.NDArray[np.uint8] = field(repr=False)
+    place: Place | None = None
 
     @property
     def n_elements(self) -> int:
@@ -50,7 +61,8 @@ class Tensor:
             raise IndexError(f"{self.name} of shape {self.shape} has no part {i}")
         size = self.n_bytes // self.shape[0]
         raw = self.raw[i * size : (i + 1) * size]
-        return Tensor(f"{self.name}[{i}]", self.format, self.shape[1:], raw)
+        place = self.place and replace(self.place, offset=self.place.offset + i * size)
+        return Tensor(f"{self.name}[{i}]", self.format, self.shape[1:], raw, place)
 
     def rows(self, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
         """Decode some rows of a matrix, in the order asked for.
@@ -80,7 +92,10 @@ def resident(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         NotEnoughMemory: they do not fit.
     """
     try:
-        return {name: replace(tensor, raw=tensor.raw.copy()) for name, tensor in tensors.items()}
+        return {
+            name: replace(tensor, raw=tensor.raw.copy(), place=None)
+            for name, tensor in tensors.items()
+        }
     except MemoryError as exc:
         raise NotEnoughMemory(
             "the weights do not fit into private memory", "leave away --weights resident"

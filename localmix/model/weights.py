@@ -10,12 +10,20 @@ tuple of experts:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from localmix.errors import InvalidGGUF, UnsupportedModel
 from localmix.gguf import Tensor
 from localmix.model.config import ModelConfig
+
+_OF_EXPERTS = re.compile(r"\.ffn_(gate|up|down)(_exps|\.\d+)\.weight$")
+
+
+def is_of_experts(name: str) -> bool:
+    """Whether a tensor of this name holds experts' matrices, one or all of a layer."""
+    return _OF_EXPERTS.search(name) is not None
 
 
 @dataclass(frozen=True)
