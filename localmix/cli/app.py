@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from localmix import __version__
-from localmix.cli import bench, machine, models, run
+from localmix.cli import bench, experts, machine, models, run
 from localmix.cli.errors import guard
 from localmix.cli.help import Command, Group
 from localmix.cli.terminal import Streams
@@ -55,6 +55,7 @@ def build() -> typer.Typer:
         ("pull", models.pull, models.PULL_EXAMPLES),
         ("list", models.list_models, models.LIST_EXAMPLES),
         ("show", models.show, models.SHOW_EXAMPLES),
+        ("experts", experts.experts, experts.EXAMPLES),
         ("bench", bench.bench, bench.EXAMPLES),
         ("warmup", machine.warmup, machine.WARMUP_EXAMPLES),
     )

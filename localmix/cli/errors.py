@@ -120,8 +120,11 @@ def _usage_message(error: Any) -> str:
 
 
 def _usage_hint(error: Any, arguments: Sequence[str]) -> str:
-    if "unexpected extra argument" in str(error.format_message()) and arguments[:1] == ["run"]:
-        return 'put the prompt in quotes: localmix run MODEL "all of the prompt"'
+    if "unexpected extra argument" in str(error.format_message()):
+        if arguments[:1] == ["run"]:
+            return 'put the prompt in quotes: localmix run MODEL "all of the prompt"'
+        if arguments[:1] == ["experts"]:
+            return 'put the text in quotes: localmix experts MODEL "all of the text"'
     if "No such command" in str(error.format_message()):
         return "localmix --help"
     return ""

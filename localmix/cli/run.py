@@ -64,14 +64,19 @@ def read_prompt(argument: str | None, stdin: TextIO) -> str | None:
     Raises:
         WrongUsage: there is a prompt, but nothing in it.
     """
+    text = given_text(argument, stdin)
+    if text == "":
+        raise WrongUsage("the prompt is empty", 'localmix run tiny "Tell me a story"')
+    return text
+
+
+def given_text(argument: str | None, stdin: TextIO) -> str | None:
+    """Join an argument and the piped text; "" when both are blank, None when neither can come."""
     piped = None if stdin.isatty() else _read_all(stdin)
     typed = None if argument is None else _sound(argument)
     if typed is None and piped is None:
         return None
-    parts = [part for part in (typed, piped) if part and part.strip()]
-    if not parts:
-        raise WrongUsage("the prompt is empty", 'localmix run tiny "Tell me a story"')
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in (typed, piped) if part and part.strip())
 
 
 def _read_all(stdin: TextIO) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 from support.fake_model import FakeModel
+from support.routing_model import RoutingModel
 from support.streams import Terminal
 
 
@@ -32,6 +33,20 @@ def model(monkeypatch):
     fake = FakeModel()
     monkeypatch.setattr(localmix, "load", fake.load)
     return fake
+
+
+@pytest.fixture
+def routing(monkeypatch):
+    """Put a RoutingModel in place of whatever `localmix.load` would load."""
+
+    import localmix
+
+    def put(*arguments, **options):
+        fake = RoutingModel(*arguments, **options)
+        monkeypatch.setattr(localmix, "load", fake.load)
+        return fake
+
+    return put
 
 
 @pytest.fixture

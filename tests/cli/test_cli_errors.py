@@ -205,7 +205,7 @@ def test_every_help_page_has_an_example_and_explains_each_option(cli, command):
 def test_the_first_page_lists_what_there_is_and_nothing_else(cli):
     page = cli("--help").out
     listed = re.findall(r"^  (\w+)  ", page.partition("Commands:\n")[2], re.MULTILINE)
-    assert listed == ["run", "pull", "list", "show", "bench", "warmup"]
+    assert listed == ["run", "pull", "list", "show", "experts", "bench", "warmup"]
 
 
 def test_help_names_every_option_of_the_interface(cli):

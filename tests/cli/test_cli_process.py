@@ -52,7 +52,8 @@ def shell(script, **options):
 
 def test_help_imports_nothing_heavy():
     entry = ENTRY.replace("sys.exit(main())", "main(); sys.stderr.write(' '.join(sys.modules))")
-    for arguments in (("--help",), ("run", "--help"), ("bench", "--help"), ("--version",)):
+    of_commands = ((name, "--help") for name in ("run", "experts", "bench"))
+    for arguments in (("--help",), *of_commands, ("--version",)):
         loaded = set(localmix(*arguments, entry=entry).stderr.decode().split())
         assert "localmix.cli.app" in loaded
         assert not loaded & {"numba", "numpy", "huggingface_hub", "rich.console", "jinja2"}
