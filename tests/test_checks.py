@@ -7,7 +7,7 @@ import pytest
 from support.models import Shape, write_model
 
 import localmix
-from localmix.checks import real, whole
+from localmix.checks import real, size, whole
 from localmix.errors import LocalmixError
 
 NO_WHOLE = ("4", 1.5, True, None, math.nan, [1], 2**0.5)
@@ -121,3 +121,23 @@ def test_an_unknown_isa_in_the_environment_is_said_at_once(path, monkeypatch):
 def test_a_name_that_no_system_accepts_is_an_error_of_ours(name):
     with pytest.raises(LocalmixError):
         localmix.load(name)
+
+
+@pytest.mark.parametrize(
+    ("given", "n_bytes"),
+    [
+        (1, 1), (np.int64(5), 5), ("800", 800), ("6GB", 6 * 10**9), ("6 gb", 6 * 10**9),
+        ("1.5G", 1_500_000_000), ("4GiB", 4 * 2**30), ("10 kB", 10_000), ("2TB", 2 * 10**12),
+        ("512MiB", 512 * 2**20), ("7 B", 7),
+    ],
+)  # fmt: skip
+def test_sizes_are_numbers_or_texts_with_a_unit(given, n_bytes):
+    assert size("room", given) == n_bytes
+
+
+@pytest.mark.parametrize(
+    "given", ["", "GB", "-1GB", "1e9", "6 GB of it", "1.GB", 0, "0", 1.5, True]
+)
+def test_what_is_no_size_is_told_by_name(given):
+    with pytest.raises(LocalmixError, match="room cannot be"):
+        size("room", given)

@@ -129,7 +129,7 @@ def as_record(report: Report) -> dict[str, Any]:
         "peak_rss_bytes": measured.peak_rss_bytes,
         "prefill": prefill,
         "decode": decode,
-        "streamed": measured.streamed and measured.streamed.record(),
+        **({"streamed": measured.streamed.record()} if measured.streamed else {}),
         "machine": {
             "cpu": machine.cpu,
             "cores": machine.cores,

@@ -23,7 +23,6 @@ Message = dict[str, Any]
 
 STATS_KEYS = (
     "prompt_tokens",
-    "kept_tokens",
     "generated_tokens",
     "load_s",
     "ttft_s",
@@ -188,9 +187,8 @@ def streaming(streamed: Streamed) -> str:
 
 def stats_record(stats: Stats) -> dict[str, Any]:
     """Statistics as the public JSON object."""
-    return {key: getattr(stats, key) for key in STATS_KEYS} | {
-        "streamed": stats.streamed and stats.streamed.record()
-    }
+    record = {key: getattr(stats, key) for key in STATS_KEYS}
+    return record | ({"streamed": stats.streamed.record()} if stats.streamed else {})
 
 
 def _show_prompt(model: Model, ids: list[int], streams: Streams) -> None:

@@ -18,6 +18,7 @@ from localmix.cli.options import (
     flag,
     one_of,
     option,
+    sized,
     takes,
     within,
 )
@@ -88,6 +89,7 @@ class BenchArguments:
         one_of("--kv", self.kv, KV_TYPES)
         one_of("--weights", self.weights, WEIGHTS_MODES)
         one_of("--executor", self.executor, EXECUTORS)
+        sized("--expert-memory", self.expert_memory)
         one_of("-o", self.output, OUTPUTS)
         if not self.prompt and not self.generated:
             raise WrongUsage("-p 0 and -n 0 leave nothing to measure", "localmix bench -p 512")

@@ -13,7 +13,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from localmix.checks import size
 from localmix.cli.errors import WrongUsage
+from localmix.errors import LocalmixError
 from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS, OVERFLOWS, WEIGHTS_MODES
 
 Fields = TypeVar("Fields")
@@ -192,6 +194,7 @@ class RunOptions:
         within("--ctx", self.ctx, 1, 2**31 - 1)
         within("--threads", self.threads, 1, MAX_THREADS)
         within("--experts", self.experts, 1, 2**31 - 1)
+        sized("--expert-memory", self.expert_memory)
         window(self.sliding_window)
         if any(not text for text in self.stop or ()):
             raise WrongUsage("--stop is empty, so nothing would be said", '--stop "###"')
@@ -254,6 +257,16 @@ def one_of(name: str, value: str | None, choices: tuple[str, ...]) -> None:
     """Raise WrongUsage unless the value is one of the choices; None was not said."""
     if value is not None and value not in choices:
         raise WrongUsage(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def sized(name: str, text: str | None) -> None:
+    """Raise WrongUsage unless the value is a size such as 6GB; None was not said."""
+    if text is None:
+        return
+    try:
+        size(name, text)
+    except LocalmixError as error:
+        raise WrongUsage(error.message, f"{name} 6GB") from error
 
 
 def window(text: str | None) -> str | int | None:

@@ -30,7 +30,7 @@ class TickingModel:
 
 class TickingGeneration:
     def __init__(self, model, n_prompt, n_tokens):
-        self.stats = SimpleNamespace(peak_rss_bytes=1000 + len(model.calls))
+        self.stats = SimpleNamespace(peak_rss_bytes=1000 + len(model.calls), streamed=None)
         self._pieces = self._run(model, n_prompt, n_tokens)
 
     def _run(self, model, n_prompt, n_tokens):

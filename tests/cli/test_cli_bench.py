@@ -189,3 +189,13 @@ def test_a_real_run_on_a_baby_model(cli, path, quick_machine):
         assert 0 < speeds["min"] <= speeds["median"] <= speeds["max"]
     assert record["ttft_s"] > 0
     assert record["peak_rss_bytes"] > 10**7
+
+
+def test_bench_tells_what_experts_took_from_the_disk(cli):
+    options = ("-p", "4", "-n", "3", "-r", "1", "--expert-memory", "1MB")
+    result = cli("bench", "tiny", *options, "--json")
+    streamed = as_json(result.out)["streamed"]
+    assert 0 <= streamed["hit_rate"] <= 1
+    assert streamed["bytes_per_token"] > 0
+    assert "% in memory" in cli("bench", "tiny", *options).out
+    assert "streamed" not in as_json(cli("bench", "tiny", *options[:-2], "--json").out)

@@ -135,6 +135,8 @@ WRONG = {
     ("run", "tiny", "hi", "--weights", "ram"): "--weights must be one of",
     ("run", "tiny", "hi", "--on-overflow", "cry"): "--on-overflow must be one of",
     ("run", "tiny", "hi", "--executor", "gpu"): "--executor must be one of",
+    ("run", "tiny", "hi", "--expert-memory", "lots"): "--expert-memory cannot be 'lots'",
+    ("bench", "tiny", "--expert-memory", "0"): "--expert-memory cannot be 0",
     ("run", "tiny", "hi", "--sliding-window", "wide"): "--sliding-window must be auto, off or",
     ("run", "tiny", "hi", "--sliding-window", "0"): "--sliding-window must be auto, off or",
     ("run", "tiny", "hi", "--stop", ""): "--stop is empty",
@@ -215,6 +217,7 @@ def test_help_names_every_option_of_the_interface(cli):
         "--repeat-penalty F", "--presence-penalty F", "--frequency-penalty F", "--seed N",
         "--stop TEXT", "-n, --max-tokens N", "--ctx N", "--threads N", "--kv f16|q8_0|f32",
         "--weights mapped|resident", "--sliding-window auto|off|N", "--experts N",
+        "--expert-memory SIZE",
         "--on-overflow error|shift|truncate", "--safe-prompt", "--raw", "--show-prompt", "--json",
         "--verbose", "--executor native|reference",
     ):  # fmt: skip

@@ -111,7 +111,8 @@ def test_load_is_told_only_what_was_said(cli, model):
     cli("run", "m", "hi")
     cli(
         "run", "m", "hi", "--ctx", "512", "--threads", "2", "--kv", "q8_0", "--weights",
-        "resident", "--sliding-window", "64", "--experts", "3", "--executor", "reference",
+        "resident", "--sliding-window", "64", "--experts", "3", "--expert-memory", "6GB",
+        "--executor", "reference",
     )  # fmt: skip
     assert model.loads == [
         ("m", {}),
@@ -124,6 +125,7 @@ def test_load_is_told_only_what_was_said(cli, model):
                 "weights": "resident",
                 "sliding_window": 64,
                 "n_experts_used": 3,
+                "expert_memory": "6GB",
                 "executor": "reference",
             },
         ),
@@ -161,7 +163,6 @@ def test_json_is_one_object_with_exactly_the_keys_of_the_interface(cli, model):
         "finish_reason": "length",
         "stats": {
             "prompt_tokens": 8,
-            "kept_tokens": 0,
             "generated_tokens": 3,
             "load_s": 0.25,
             "ttft_s": 0.125,
@@ -315,6 +316,24 @@ def test_reading_says_how_fast_it_goes_and_how_long_it_will_take():
     half_way = "reading the prompt: 2000 of 4000 tokens · 500 tok/s · 4.0 s left"
     assert reading.line(2000, 4000) == half_way
     assert reading.line(4000, 4000) == "reading the prompt: 4000 of 4000 tokens"
+
+
+def test_figures_name_what_was_kept_and_what_came_from_the_disk():
+    from localmix.cli.answer import figures, stats_record
+    from localmix.engine.stats import Stats, Streamed
+
+    stats = Stats(prompt_tokens=9, kept_tokens=5)
+    assert "prompt 9 tokens (5 kept) at" in figures(stats)
+    assert "experts" not in figures(stats)
+    assert "streamed" not in stats_record(stats)
+    stats.streamed = Streamed(hits=3, misses=1, bytes_read=10**9, read_s=0.5, n_tokens=4)
+    text = figures(stats)
+    assert text.endswith(" · experts 75 % in memory, 250 MB read per token at 2.00 GB/s")
+    assert stats_record(stats)["streamed"] == {
+        "hit_rate": 0.75,
+        "bytes_per_token": 2.5e8,
+        "disk_gb_s": 2.0,
+    }
 
 
 COMPILING = "compiling kernels for this CPU, once"

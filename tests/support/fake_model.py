@@ -29,6 +29,7 @@ class FakeGeneration:
             prefill_tok_s=80.0,
             decode_tok_s=16.0,
             peak_rss_bytes=123_000_000,
+            streamed=None,
         )
 
     def __iter__(self):
