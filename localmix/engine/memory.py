@@ -32,8 +32,8 @@ def for_experts(
     Returns:
         Bytes for experts; None if all fits, or nobody knows: the file is then read in place.
     """
-    free = free_bytes()
-    if not config.n_experts or free is None:
+    free = free_bytes() if config.n_experts else None
+    if free is None:
         return None
     usable = free - min(MOST_HEADROOM, int(free * HEADROOM_SHARE))
     of_experts = sum(tensor.n_bytes for name, tensor in tensors.items() if is_of_experts(name))
