@@ -296,6 +296,33 @@ def workers_of(make):
     return made, set(threading.enumerate()) - before
 
 
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_ctrl_c_between_the_call_of_the_workers_and_the_walk_waits_for_them(n_threads):
+    """They run the batch alone, to the first barrier; nobody is inside a kernel afterwards."""
+    walk, begun, inside, seen = Walk(n_threads), threading.Event(), set(), Noting()
+
+    def slow(thread, chunk, scratch):
+        inside.add(chunk)
+        begun.set()
+        time.sleep(0.05)
+        inside.remove(chunk)
+
+    whole = walk.team._walk
+
+    def interrupted(*arguments):
+        assert begun.wait(DEADLINE_S)
+        raise KeyboardInterrupt
+
+    walk.team._walk = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        walk.run((slow, 4, 0), (seen, 9, 1))
+    assert not inside
+    assert seen.chunks == []
+    walk.team._walk = whole
+    walk.run((slow, 2, 0), (seen, 9, 1))
+    assert sorted(seen.chunks) == list(range(9))
+
+
 def test_a_team_of_one_starts_no_thread():
     walk, workers = workers_of(lambda: Walk(1))
     walk.run((lambda *chunk: None, 3, 0))
