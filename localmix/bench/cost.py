@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from localmix.cache.ring import slot_bytes
+from localmix.cache.ring import position_bytes
 from localmix.gguf import Tensor
 from localmix.model.config import ModelConfig
 from localmix.model.weights import is_of_experts
@@ -69,5 +69,5 @@ def token_cost(tensors: Tensors, config: ModelConfig, kv: str = "f16") -> TokenC
         weight_bytes=round(weight_bytes),
         n_layer_weights=round(n_layer_weights),
         n_output_weights=tensors[output].n_elements,
-        kv_bytes=config.n_layers * 2 * config.n_kv_heads * slot_bytes(config.head_dim, kv),
+        kv_bytes=position_bytes(config, kv),
     )

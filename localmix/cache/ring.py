@@ -163,6 +163,11 @@ def slot_bytes(head_dim: int, kv: str) -> int:
     return -(-head_dim // 16) * 16 * {"f16": 2, "f32": 4}[kv]
 
 
+def position_bytes(config: ModelConfig, kv: str) -> int:
+    """Return the bytes that keys and values of one position take in all layers."""
+    return 2 * config.n_layers * config.n_kv_heads * slot_bytes(config.head_dim, kv)
+
+
 def sees(
     query_positions: NDArray[np.int64], key_positions: NDArray[np.int32], window: int | None
 ) -> NDArray[np.bool_]:

@@ -99,6 +99,8 @@ def _read(path: Path, file: _Checked, cache: RingCache, identity: Mapping[str, s
             f"{path.name} holds {n_ids} tokens, the context {cache.n_ctx}",
             "load the model with a larger n_ctx",
         )
+    if n_slots > n_ids:
+        raise _damaged(path)
     ids, positions = file.array("<i4", n_ids), file.array("<i4", n_slots)
     if len(ids) != n_ids or len(positions) != n_slots:
         raise _damaged(path)

@@ -14,7 +14,7 @@ import typer
 
 from localmix.cli.answer import open_model
 from localmix.cli.errors import WrongUsage
-from localmix.cli.options import Executor, RunOptions, flag, option, takes
+from localmix.cli.options import Executor, ExpertsUsed, RunOptions, Threads, flag, option, takes
 from localmix.cli.run import given_text
 from localmix.cli.terminal import StatusLine, Streams, console, one_line, write_json
 from localmix.errors import ContextFull, LocalmixError
@@ -41,7 +41,7 @@ def area(width, height):
 """
 """Read when no text is given: prose and code, whose indentation visits experts of its own."""
 
-_SHOWN, _MODEL, _OUTPUT = "What is shown", "The model", "Output"
+_SHOWN, _OUTPUT = "What is shown", "Output"
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,8 @@ class ExpertsOptions:
             group=_SHOWN,
         ),
     ] = None
-    threads: Annotated[
-        int | None, option("--threads", metavar="N", text="Worker threads.", group=_MODEL)
-    ] = None
-    experts: Annotated[
-        int | None, option("--experts", metavar="N", text="Experts per token.", group=_MODEL)
-    ] = None
+    threads: Threads = None
+    experts: ExpertsUsed = None
     executor: Executor = None
     html: Annotated[
         str | None,

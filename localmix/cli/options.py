@@ -37,6 +37,12 @@ KvType = Annotated[
     str | None,
     option("--kv", metavar="|".join(KV_TYPES), text="Type of keys and values.", group=_MODEL),
 ]
+Threads = Annotated[
+    int | None, option("--threads", metavar="N", text="Worker threads.", group=_MODEL)
+]
+ExpertsUsed = Annotated[
+    int | None, option("--experts", metavar="N", text="Experts per token.", group=_MODEL)
+]
 ExpertMemory = Annotated[
     str | None,
     option(
@@ -147,9 +153,7 @@ class RunOptions:
         int | None,
         option("--ctx", metavar="N", text="Tokens that prompt and answer share.", group=_MODEL),
     ] = None
-    threads: Annotated[
-        int | None, option("--threads", metavar="N", text="Worker threads.", group=_MODEL)
-    ] = None
+    threads: Threads = None
     kv: KvType = None
     weights: Weights = None
     sliding_window: Annotated[
@@ -161,9 +165,7 @@ class RunOptions:
             group=_MODEL,
         ),
     ] = None
-    experts: Annotated[
-        int | None, option("--experts", metavar="N", text="Experts per token.", group=_MODEL)
-    ] = None
+    experts: ExpertsUsed = None
     expert_memory: ExpertMemory = None
     executor: Executor = None
     show_prompt: Annotated[

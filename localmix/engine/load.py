@@ -95,8 +95,7 @@ def _asked_for(
             hint,
         )
     n_bytes = whole("expert_memory", n_bytes, 1)
-    of_all = sum(tensor.n_bytes for name, tensor in file.tensors.items() if is_of_experts(name))
-    return None if of_all <= n_bytes else n_bytes
+    return None if memory.experts_bytes(file.tensors) <= n_bytes else n_bytes
 
 
 def _executor(

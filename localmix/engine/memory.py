@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from localmix.cache.ring import slot_bytes, slots_needed
+from localmix.cache.ring import position_bytes, slots_needed
+from localmix.engine.model import CHUNK_TOKENS
 from localmix.gguf import Tensor
 from localmix.model.config import ModelConfig
 from localmix.model.weights import is_of_experts
@@ -36,16 +37,20 @@ def for_experts(
     if free is None:
         return None
     usable = free - min(MOST_HEADROOM, int(free * HEADROOM_SHARE))
-    of_experts = sum(tensor.n_bytes for name, tensor in tensors.items() if is_of_experts(name))
+    of_experts = experts_bytes(tensors)
     of_all = sum(tensor.n_bytes for tensor in tensors.values())
-    n_slots = slots_needed(n_ctx, config.sliding_window, n_ctx)
-    per_slot = 2 * config.n_layers * config.n_kv_heads * slot_bytes(config.head_dim, kv)
-    of_cache = n_slots * per_slot
+    n_slots = slots_needed(n_ctx, config.sliding_window, min(CHUNK_TOKENS, n_ctx))
+    of_cache = n_slots * position_bytes(config, kv)
     if of_all + of_cache <= usable:
         return None
     room = usable - (of_all - of_experts) - of_cache
     of_one = of_experts // (config.n_layers * config.n_experts)
     return room if room >= LEAST_EXPERTS * of_one else None
+
+
+def experts_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Bytes of all experts of a file."""
+    return sum(tensor.n_bytes for name, tensor in tensors.items() if is_of_experts(name))
 
 
 def free_bytes() -> int | None:

@@ -4,8 +4,9 @@ A router has chosen experts. Those that are here are computed while the others a
 are computed. When room is short, the expert goes that is least likely to be asked for soon: the one
 chosen least often of late, and among equals that of the layer passed last, whose turn comes last.
 
-An expert is 100 MB in one to three pieces, so reads are long and a disk runs at full speed. They go
-past the system's page cache where that is possible, since what is kept here need not be kept twice.
+An expert of Mixtral is 100 MB in three pieces, so reads are long and a disk runs at full speed.
+They go past the system's page cache where that is possible: what is kept here need not
+be kept twice.
 """
 
 from __future__ import annotations

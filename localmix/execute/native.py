@@ -233,7 +233,7 @@ class _Prepared:
         first = 0
         for mixture in self._lowered.mixtures:
             self.walk(team, first, mixture.first)
-            chosen = np.unique(self.routes(n_rows)[mixture.i_layer]).tolist()
+            chosen = np.unique(self._route(mixture.i_layer, n_rows)).tolist()
             with closing(experts.visit(mixture.i_layer, chosen)) as visit:
                 for here in visit:
                     self._point_to(here, mixture)
@@ -250,13 +250,12 @@ class _Prepared:
 
     def routes(self, n_rows: int) -> Routes:
         """The experts that the rows of the last batch visited, by layer: (T, A) int32."""
-        return {
-            layer: view_of(buffer)
-            .view(np.int32)[: n_rows * self._n_used[layer]]
-            .reshape(n_rows, -1)
-            .copy()
-            for layer, buffer in self._lowered.routes.items()
-        }
+        return {layer: self._route(layer, n_rows).copy() for layer in self._lowered.routes}
+
+    def _route(self, layer: int, n_rows: int) -> NDArray[np.int32]:
+        """The experts of one layer, where the kernels wrote them: (T, A)."""
+        experts = view_of(self._lowered.routes[layer]).view(np.int32)
+        return experts[: n_rows * self._n_used[layer]].reshape(n_rows, -1)
 
     def _split(self, batch: Batch) -> list[tuple[int, int, int]]:
         """Split the rows into runs of one sequence: (first row, rows, sequence).

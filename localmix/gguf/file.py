@@ -137,7 +137,7 @@ def _map(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _ask_for_large_pages(mapped: mmap.mmap) -> None:
-    """Have the system read and map 2 MB at a time, where it can: Linux, on most file systems.
+    """Have the system read and map 2 MB at a time, if its kernel and file system can.
 
     A file that is not cached yet then comes from the disk several times as fast, and a processor
     that reads all weights for each token looks up far fewer addresses.

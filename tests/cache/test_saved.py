@@ -113,3 +113,19 @@ def test_files_that_cannot_be_opened_are_told(tmp_path):
         saved.read(tmp_path / "none", cache, IDENTITY)
     with pytest.raises(LocalmixError, match="cannot be written"):
         saved.write(tmp_path / "no" / "a", cache, ids, IDENTITY)
+
+
+def test_a_header_that_asks_for_a_huge_ring_is_damage_and_takes_no_memory(tmp_path, monkeypatch):
+    cache, ids = filled(3)
+    path = tmp_path / "a"
+    saved.write(path, cache, ids, IDENTITY)
+    whole = path.read_bytes()
+    start = len(saved.MAGIC) + 8
+    end = start + int.from_bytes(whole[len(saved.MAGIC) : start], "little")
+    text = json.dumps(json.loads(whole[start:end]) | {"n_slots": (1 << 31) - 1}).encode()
+    path.write_bytes(saved.MAGIC + len(text).to_bytes(8, "little") + text + whole[end:])
+    asked, read = [], saved._Checked.read
+    monkeypatch.setattr(saved._Checked, "read", lambda file, n: (asked.append(n), read(file, n))[1])
+    with pytest.raises(LocalmixError, match="damaged"):
+        saved.read(path, empty_like(cache), IDENTITY)
+    assert max(asked) < 10_000

@@ -44,18 +44,30 @@ def test_what_fits_is_read_in_place(monkeypatch, file):
 
 
 def test_experts_get_what_the_rest_and_the_cache_leave(monkeypatch, file):
-    free = 100_000
-    room, experts, rest, cache = decide(monkeypatch, file, free + 0)
-    free = int((rest + cache + experts // 2) / (1 - memory.HEADROOM_SHARE))
-    room, *_ = decide(monkeypatch, file, free)
+    room, experts, *_ = decide(monkeypatch, file, scarce(file, n_ctx=64))
     assert room == pytest.approx(experts // 2, abs=4)
 
 
+def scarce(file, n_ctx):
+    """Free memory that leaves room for half of the experts beside such a context."""
+    experts, rest, cache = sizes(file, ModelConfig.from_metadata(file.metadata), n_ctx)
+    return int((rest + cache + experts // 2) / (1 - memory.HEADROOM_SHARE))
+
+
 def test_a_larger_context_leaves_less_for_experts(monkeypatch, file):
-    free = 400_000
+    free = scarce(file, n_ctx=128)
     one, *_ = decide(monkeypatch, file, free, n_ctx=64)
     two, _, _, cache = decide(monkeypatch, file, free, n_ctx=128)
-    assert one is None or one - two == cache // 2
+    assert one - two == cache // 2
+
+
+def test_a_window_bounds_the_cache_that_is_counted(monkeypatch, file):
+    free = scarce(file, n_ctx=64)
+    monkeypatch.setattr(memory, "CHUNK_TOKENS", 16)
+    room, *_ = decide(monkeypatch, file, free, n_ctx=64)
+    windowed = ModelConfig.from_metadata(file.metadata).with_window(49)  # 49 + 16 − 1 = 64
+    assert memory.for_experts(file.tensors, windowed, 4096, "f16") == room
+    assert room
 
 
 def test_with_hardly_any_room_the_system_decides(monkeypatch, file):
