@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from localmix.cache.ring import position_bytes, slots_needed
 from localmix.engine.model import CHUNK_TOKENS
-from localmix.gguf import Tensor
 from localmix.model.config import ModelConfig
 from localmix.model.weights import is_of_experts
 
@@ -20,37 +22,96 @@ LEAST_EXPERTS = 4
 """With room for fewer, the file is read in place and the system decides what stays."""
 
 
-def for_experts(
-    tensors: Mapping[str, Tensor], config: ModelConfig, n_ctx: int, kv: str
-) -> int | None:
-    """Decide how much memory experts may take.
+class Sized(Protocol):
+    """A tensor, or what a file's table says of one."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Its size in the file."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a model wants of memory, in bytes.
+
+    Attributes:
+        dense: weights that every token reads.
+        experts: all experts together.
+        one_expert: a layer's share of one of them; 0 without experts.
+        cache: keys and values, when it is full.
+    """
+
+    dense: int
+    experts: int
+    one_expert: int
+    cache: int
+
+    @property
+    def weights(self) -> int:
+        """All weights: pages of the file that the system may drop and read again."""
+        return self.dense + self.experts
+
+
+def needs(
+    tensors: Mapping[str, Sized],
+    config: ModelConfig,
+    n_ctx: int,
+    kv: str,
+    chunk: int = CHUNK_TOKENS,
+) -> Needs:
+    """Count what a model wants.
 
     Args:
-        tensors: the file's.
+        tensors: the file's, by name.
         config: hyperparameters.
-        n_ctx, kv: of the cache, which is counted as if it were full.
+        n_ctx, kv: of the cache.
+        chunk: tokens of a batch: a window's ring holds as many more.
+    """
+    experts = experts_bytes(tensors)
+    n_slots = slots_needed(n_ctx, config.sliding_window, min(chunk, n_ctx))
+    return Needs(
+        dense=sum(tensor.n_bytes for tensor in tensors.values()) - experts,
+        experts=experts,
+        one_expert=experts // (config.n_layers * config.n_experts) if config.n_experts else 0,
+        cache=n_slots * position_bytes(config, kv),
+    )
+
+
+def for_experts(
+    tensors: Mapping[str, Sized], config: ModelConfig, n_ctx: int, kv: str
+) -> int | None:
+    """Decide how much memory experts may take.
 
     Returns:
         Bytes for experts; None if all fits, or nobody knows: the file is then read in place.
     """
     free = free_bytes() if config.n_experts else None
-    if free is None:
-        return None
-    usable = free - min(MOST_HEADROOM, int(free * HEADROOM_SHARE))
-    of_experts = experts_bytes(tensors)
-    of_all = sum(tensor.n_bytes for tensor in tensors.values())
-    n_slots = slots_needed(n_ctx, config.sliding_window, min(CHUNK_TOKENS, n_ctx))
-    of_cache = n_slots * position_bytes(config, kv)
-    if of_all + of_cache <= usable:
-        return None
-    room = usable - (of_all - of_experts) - of_cache
-    of_one = of_experts // (config.n_layers * config.n_experts)
-    return room if room >= LEAST_EXPERTS * of_one else None
+    return None if free is None else room_for_experts(needs(tensors, config, n_ctx, kv), free)
 
 
-def experts_bytes(tensors: Mapping[str, Tensor]) -> int:
+def room_for_experts(wanted: Needs, free: int) -> int | None:
+    """Give the bytes for experts when `free` are there; None if all fits, or hardly any would."""
+    left = usable(free)
+    if wanted.weights + wanted.cache <= left or not wanted.one_expert:
+        return None
+    room = left - wanted.dense - wanted.cache
+    return room if room >= LEAST_EXPERTS * wanted.one_expert else None
+
+
+def usable(free: int) -> int:
+    """Give what a model may take of free memory, in bytes."""
+    return free - min(MOST_HEADROOM, int(free * HEADROOM_SHARE))
+
+
+def experts_bytes(tensors: Mapping[str, Sized]) -> int:
     """Bytes of all experts of a file."""
     return sum(tensor.n_bytes for name, tensor in tensors.items() if is_of_experts(name))
+
+
+def total_bytes() -> int | None:
+    """Memory of the machine, or of the container around us; None where nobody tells."""
+    known = [value for value in (_total_of_machine(), _limit_of_container()) if value is not None]
+    return min(known, default=None)
 
 
 def free_bytes() -> int | None:
@@ -86,36 +147,53 @@ def _free_of_mac() -> int | None:
     return None
 
 
-def _free_of_container(
-    membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
-) -> int | None:
+def _total_of_machine() -> int | None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # Windows has no sysconf
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+_MEMBERSHIP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def _free_of_container(membership: Path = _MEMBERSHIP, root: Path = _CGROUPS) -> int | None:
     """What the limits of our container, and of those around it, leave; None: there is no limit.
 
-    Linux tells limit and use in files, in two versions. File pages that the system would give up
-    count as free.
+    File pages that the system would give up count as free.
     """
-    left: list[int] = []
-    with contextlib.suppress(OSError):
+    left = [
+        max(0, most - now + _inactive_files(folder / "memory.stat"))
+        for folder, most, now in _limits(membership, root)
+    ]
+    return min(left, default=None)
+
+
+def _limit_of_container(membership: Path = _MEMBERSHIP, root: Path = _CGROUPS) -> int | None:
+    return min((most for _, most, _ in _limits(membership, root)), default=None)
+
+
+def _limits(membership: Path, root: Path) -> Iterator[tuple[Path, int, int]]:
+    """Give folder, limit and use of our container and of those around it that have a limit.
+
+    Linux tells them in files, in two versions.
+    """
+    with contextlib.suppress(OSError, ValueError):
         for line in membership.read_text().splitlines():
             _, kinds, group = line.split(":", 2)
             if kinds == "":
                 place, limit, used = root, "memory.max", "memory.current"
             elif "memory" in kinds.split(","):
-                place, limit, used = (
-                    root / "memory",
-                    "memory.limit_in_bytes",
-                    "memory.usage_in_bytes",
-                )
+                place = root / "memory"
+                limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
             else:
                 continue
             inner = place / group.lstrip("/")
             for folder in (inner, *inner.parents):
                 with contextlib.suppress(OSError, ValueError):
                     most, now = int((folder / limit).read_text()), int((folder / used).read_text())
-                    left.append(max(0, most - now + _inactive_files(folder / "memory.stat")))
+                    yield folder, most, now
                 if folder == place:
                     break
-    return min(left, default=None)
 
 
 def _inactive_files(stat: Path) -> int:

@@ -47,6 +47,7 @@ class GGUFFile:
         path: the file, or the first shard.
         shards: all files, in order.
         size_bytes: of all files together.
+        headers: what stands before the tensors' bytes, of each file.
         version: of the GGUF format, 2 or 3.
         metadata: the model's keys.
         tensors: all tensors by name, in the order of the files.
@@ -56,6 +57,7 @@ class GGUFFile:
         self.path = shards[0].path
         self.shards = tuple(shard.path for shard in shards)
         self.size_bytes = sum(shard.mapped.size for shard in shards)
+        self.headers = tuple(shard.header for shard in shards)
         self.version = shards[0].header.version
         self.metadata = Metadata(shards[0].header.stored)
         self.tensors: Mapping[str, Tensor] = MappingProxyType(_name_tensors(shards))

@@ -82,11 +82,12 @@ class Header:
     tensors: tuple[TensorInfo, ...]
 
 
-def read_header(buffer: memoryview) -> Header:
+def read_header(buffer: memoryview, file_bytes: int | None = None) -> Header:
     """Read and check all that comes before the tensors' bytes.
 
     Args:
-        buffer: the whole file; only its beginning is touched.
+        buffer: the file, of which only the beginning is touched, or that beginning alone.
+        file_bytes: size of the whole file; None: that of the buffer.
 
     Raises:
         InvalidGGUF: the file breaks the format, or is another kind of file.
@@ -102,7 +103,8 @@ def read_header(buffer: memoryview) -> Header:
         if key in stored:
             raise damaged(f"the key {shown(key)} is there twice")
         stored[key] = read_value(cursor, shown(key))
-    tensors = _read_tensors(cursor, n_tensors, _alignment(stored))
+    file_bytes = len(buffer) if file_bytes is None else file_bytes
+    tensors = _read_tensors(cursor, n_tensors, _alignment(stored), file_bytes)
     return Header(version, MappingProxyType(stored), tensors)
 
 
@@ -143,7 +145,9 @@ def _alignment(stored: Mapping[str, Stored]) -> int:
     return alignment
 
 
-def _read_tensors(cursor: Cursor, n_tensors: int, alignment: int) -> tuple[TensorInfo, ...]:
+def _read_tensors(
+    cursor: Cursor, n_tensors: int, alignment: int, file_bytes: int
+) -> tuple[TensorInfo, ...]:
     """Take the tensor table."""
     places = {}
     for _ in range(n_tensors):
@@ -153,8 +157,7 @@ def _read_tensors(cursor: Cursor, n_tensors: int, alignment: int) -> tuple[Tenso
         places[name] = _read_place(cursor, shown(name))
     data_start = -(-cursor.pos // alignment) * alignment
     return tuple(
-        _locate(name, place, data_start, alignment, len(cursor.buffer))
-        for name, place in places.items()
+        _locate(name, place, data_start, alignment, file_bytes) for name, place in places.items()
     )
 
 

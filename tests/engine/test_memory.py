@@ -2,7 +2,7 @@
 
 import pytest
 from gguf import GGMLQuantizationType as Q
-from support.models import Shape, write_model
+from support.models import Shape, split_experts, tensors_of, write_model
 
 import localmix
 from localmix.cache.ring import slot_bytes
@@ -63,10 +63,10 @@ def test_a_larger_context_leaves_less_for_experts(monkeypatch, file):
 
 def test_a_window_bounds_the_cache_that_is_counted(monkeypatch, file):
     free = scarce(file, n_ctx=64)
-    monkeypatch.setattr(memory, "CHUNK_TOKENS", 16)
     room, *_ = decide(monkeypatch, file, free, n_ctx=64)
     windowed = ModelConfig.from_metadata(file.metadata).with_window(49)  # 49 + 16 − 1 = 64
-    assert memory.for_experts(file.tensors, windowed, 4096, "f16") == room
+    wanted = memory.needs(file.tensors, windowed, 4096, "f16", chunk=16)
+    assert memory.room_for_experts(wanted, free) == room
     assert room
 
 
@@ -114,6 +114,141 @@ def test_a_container_and_those_around_it_tell_what_they_leave(tmp_path, line, fo
     assert memory._free_of_container(membership, tmp_path / "root") is None
 
 
+V2 = ("memory.max", "memory.current")
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+
+
+@pytest.fixture
+def container(tmp_path):
+    """Write the files of a container's limits; gives what it leaves and its limit."""
+
+    def ask(membership, limits, names):
+        (tmp_path / "cgroup").write_text(membership)
+        for folder, (most, now) in limits.items():
+            (tmp_path / "root" / folder).mkdir(parents=True, exist_ok=True)
+            for name, value in zip(names, (most, now), strict=True):
+                (tmp_path / "root" / folder / name).write_text(f"{value}\n")
+        places = (tmp_path / "cgroup", tmp_path / "root")
+        return memory._free_of_container(*places), memory._limit_of_container(*places)
+
+    return ask
+
+
+def test_of_containers_around_containers_the_tightest_counts(container):
+    limits = {"a": (1000, 100), "a/b": (2000, 1900), "a/b/c": ("max", 5)}
+    assert container("0::/a/b/c\n", limits, V2) == (100, 1000)
+
+
+def test_limits_of_other_containers_do_not_count(container):
+    limits = {"a": (1000, 100), "b": (10, 9), "a/c": (20, 19)}
+    assert container("0::/a\n", limits, V2) == (900, 1000)
+
+
+def test_a_container_that_is_over_its_limit_leaves_nothing(container):
+    assert container("0::/a\n", {"a": (1000, 1200)}, V2) == (0, 1000)
+
+
+def test_version_1_tells_its_limit_below_memory(container):
+    lines = "12:cpu,cpuacct:/x\n7:memory:/a/b\n1:name=systemd:/a\n0::/a\n"
+    limits = {"memory/a/b": (1 << 62, 100), "memory/a": (5000, 1000), "memory": (1 << 62, 1)}
+    assert container(lines, limits, V1) == (4000, 5000)
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "\n", "no colons", "0:/a", "\x00", "0::/../..", "0::", "x:memory"]
+)
+def test_a_membership_that_cannot_be_read_is_no_limit(container, damage):
+    assert container(damage, {}, V2) == (None, None)
+
+
+@pytest.mark.parametrize("value", ["", "many", "1.5", "max"])
+def test_a_limit_that_is_no_number_is_no_limit(container, value):
+    assert container("0::/a\n", {"a": (value, 5)}, V2) == (None, None)
+    assert container("0::/a\n", {"a": (1000, value)}, V2) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("machine", "limit", "told"), [(8, 4, 4), (8, 9, 8), (8, None, 8), (None, 4, 4), (None,) * 3]
+)
+def test_the_smaller_of_machine_and_container_is_all_there_is(monkeypatch, machine, limit, told):
+    for whose, value in (("machine", machine), ("container", limit)):
+        name = "_total_of_machine" if whose == "machine" else "_limit_of_container"
+        monkeypatch.setattr(memory, name, lambda value=value: value)
+        monkeypatch.setattr(memory, f"_free_of_{whose}", lambda value=value: value)
+    assert memory.total_bytes() == told
+    assert memory.free_bytes() == told
+
+
+def test_a_system_that_tells_nothing_has_no_total(monkeypatch):
+    monkeypatch.delattr(memory.os, "sysconf")
+    assert memory._total_of_machine() is None
+
+
+# ---- needs -------------------------------------------------------------------------------------
+
+
+def test_what_a_model_wants_is_told_in_four_numbers(file):
+    config = ModelConfig.from_metadata(file.metadata)
+    experts, rest, cache = sizes(file, config, n_ctx=64)
+    wanted = memory.needs(file.tensors, config, 64, "f16")
+    assert (wanted.experts, wanted.dense, wanted.cache) == (experts, rest, cache)
+    assert wanted.one_expert * SHAPE.n_experts * SHAPE.n_layers == experts
+    assert wanted.weights == experts + rest
+
+
+def test_a_table_of_a_header_is_counted_as_its_file(file):
+    config = ModelConfig.from_metadata(file.metadata)
+    table = {tensor.name: tensor for tensor in file.headers[0].tensors}
+    wanted = memory.needs(file.tensors, config, 64, "f16")
+    assert memory.needs(table, config, 64, "f16") == wanted
+
+
+def test_a_model_without_experts_has_none_to_stream(tmp_path):
+    with GGUFFile.open(write_model(tmp_path / "m.gguf")) as file:
+        config = ModelConfig.from_metadata(file.metadata)
+        wanted = memory.needs(file.tensors, config, 64, "f16")
+    assert (wanted.experts, wanted.one_expert) == (0, 0)
+    assert memory.room_for_experts(wanted, wanted.weights // 2) is None
+
+
+def test_experts_in_files_of_their_own_count_as_many(tmp_path):
+    tensors = tensors_of(SHAPE)
+    wanted = []
+    for each in (tensors, split_experts(tensors)):
+        with GGUFFile.open(write_model(tmp_path / "m.gguf", SHAPE, tensors=each)) as file:
+            config = ModelConfig.from_metadata(file.metadata)
+            wanted.append(memory.needs(file.tensors, config, 64, "f16"))
+    assert wanted[0] == wanted[1]
+
+
+def test_a_window_and_a_batch_bound_the_cache(file):
+    config = ModelConfig.from_metadata(file.metadata).with_window(32)
+    one_slot = memory.needs(file.tensors, config, 1, "f16").cache
+    whole = memory.needs(file.tensors, config, 1000, "f16", chunk=16)
+    assert whole.cache == (32 + 16 - 1) * one_slot
+    assert memory.needs(file.tensors, config, 20, "f16", chunk=16).cache == 20 * one_slot
+
+
+def test_room_is_left_for_some_experts_or_for_none():
+    one = 1_000_000
+    wanted = memory.Needs(dense=10 * one, experts=64 * one, one_expert=one, cache=5 * one)
+
+    def room(left):
+        free = next(f for f in range(left, 2 * left) if memory.usable(f) >= left)
+        return memory.room_for_experts(wanted, free)
+
+    assert room(79 * one) is None  # all fits
+    assert room(79 * one - 1) == 64 * one - 1
+    assert room((15 + memory.LEAST_EXPERTS) * one) == memory.LEAST_EXPERTS * one
+    assert room((15 + memory.LEAST_EXPERTS) * one - 1) is None
+    assert memory.room_for_experts(wanted, 0) is None
+
+
 def test_this_machine_has_some_memory_left():
     free = memory.free_bytes()
     assert free is None or 0 < free < 1 << 50
+
+
+def test_this_machine_has_more_memory_than_is_left():
+    free, total = memory.free_bytes(), memory.total_bytes()
+    assert free is None or total is None or 0 < free <= total

@@ -27,6 +27,7 @@ from support.tiny_gguf import (
 
 from localmix.errors import InvalidGGUF, UnsupportedQuant
 from localmix.gguf import GGUFFile
+from localmix.gguf.header import read_header
 
 HUGE = 2**60
 GOOD = TensorBytes("a", (8,), F32, bytes(32))
@@ -164,6 +165,51 @@ def test_a_file_cut_anywhere_is_refused():
         with pytest.raises(InvalidGGUF) as caught:
             open_bytes(content[:n_bytes])
         assert_well_said(caught.value)
+
+
+# ---- a header that is read before the rest of its file is here ----------------------------------
+
+
+def header_bytes(content: bytes) -> int:
+    """Where the tensor table ends, at the next multiple of the alignment."""
+    return min(tensor.start for tensor in read_header(memoryview(content)).tensors)
+
+
+def test_the_beginning_of_a_file_has_its_whole_header():
+    content = small_file()
+    begin = memoryview(content[: header_bytes(content)])
+    ahead, whole = read_header(begin, len(content)), read_header(memoryview(content))
+    assert ahead.tensors == whole.tensors
+    assert list(ahead.stored) == list(whole.stored)
+    assert ahead.stored["llama.block_count"] == 2
+
+
+def test_padding_before_the_first_tensor_may_be_missing():
+    content = build([], [GOOD])
+    end = 24 + 8 + 1 + 4 + 8 + 4 + 8  # one tensor of one dimension, named by a letter
+    assert end < header_bytes(content)
+    assert read_header(memoryview(content[:end]), len(content)).tensors[0].n_bytes == 32
+    with pytest.raises(InvalidGGUF, match="ends inside"):
+        read_header(memoryview(content[: end - 1]), len(content))
+
+
+def test_a_beginning_that_ends_too_early_is_refused_wherever_it_ends():
+    content = small_file()
+    end = header_bytes(content) - 32  # the last tensor's row is longer than the padding
+    for n_bytes in range(end):
+        with pytest.raises(InvalidGGUF):
+            read_header(memoryview(content[:n_bytes]), len(content))
+
+
+def test_a_tensor_is_checked_against_the_size_of_the_whole_file():
+    content = small_file()
+    last = max(tensor.start + tensor.n_bytes for tensor in read_header(memoryview(content)).tensors)
+    begin = memoryview(content[: header_bytes(content)])
+    assert read_header(begin, last).tensors
+    with pytest.raises(InvalidGGUF, match="beyond the file's"):
+        read_header(begin, last - 1)
+    with pytest.raises(InvalidGGUF, match="beyond the file's"):
+        read_header(begin)
 
 
 @pytest.mark.parametrize("name", ["\x1b[31mred\nkey", "k" * 60000])
