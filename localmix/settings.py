@@ -8,6 +8,14 @@
     HF_TOKEN            opens gated and private repositories
     HF_HUB_OFFLINE      1: never ask the network
 
+Where other programs keep models and settings, for `registry/adopt/`:
+
+    HOME, USERPROFILE               the user's home (POSIX, Windows)
+    OLLAMA_MODELS                   default: ~/.ollama/models and those of the Linux service
+    HF_HUB_CACHE                    default: HUGGINGFACE_HUB_CACHE, its older name, else HF_HOME/hub
+    HF_HOME                         default: XDG_CACHE_HOME/huggingface, else ~/.cache/huggingface
+    XDG_CONFIG_HOME, APPDATA        settings of desktop programs (Linux, Windows)
+
 `LOCALMIX_CACHE` and `LOCALMIX_ISA` are the native executor's: the other one compiles nothing. Two
 more are read where they matter: `LOCALMIX_ASM`, to look at assembly (`kernels/build.py`), and
 `LOCALMIX_TARGET`, which tells the compiling process what to compile for (`kernels/target.py`).
@@ -40,6 +48,12 @@ OVERFLOWS = ("error", "shift", "truncate")
 
 MAX_THREADS = 1024
 """More than any machine we know has; a larger LOCALMIX_THREADS is a slip of the finger."""
+
+# The service of Ollama's installer on Linux, and of the packages of Arch Linux and its relatives.
+_OLLAMA_SERVICE_FOLDERS = (
+    Path("/usr/share/ollama/.ollama/models"),
+    Path("/var/lib/ollama/.ollama/models"),
+)
 
 _CPU_FOLDER = Path("/sys/devices/system/cpu")
 _PERFORMANCE_CORES = Path("/sys/devices/cpu_core/cpus")
@@ -133,6 +147,43 @@ def hub_token(environ: Mapping[str, str] | None = None) -> str | None:
 def hub_offline(environ: Mapping[str, str] | None = None) -> bool:
     """Say whether the network is not to be asked."""
     return _text("HF_HUB_OFFLINE", environ).upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def user_home(environ: Mapping[str, str] | None = None) -> Path:
+    """Give the user's home folder."""
+    chosen = _text("USERPROFILE" if os.name == "nt" else "HOME", environ)
+    return Path(chosen) if chosen else _folder("~")
+
+
+def ollama_folders(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """Give the folders of Ollama's models, a person's own before the service's; few exist."""
+    chosen = _text("OLLAMA_MODELS", environ)
+    if chosen:
+        return (_folder(chosen),)
+    return (user_home(environ) / ".ollama" / "models", *_OLLAMA_SERVICE_FOLDERS)
+
+
+def hugging_face_cache(environ: Mapping[str, str] | None = None) -> Path:
+    """Give the folder that huggingface_hub downloads to; it may not exist."""
+    chosen = _text("HF_HUB_CACHE", environ) or _text("HUGGINGFACE_HUB_CACHE", environ)
+    if chosen:
+        return _folder(chosen)
+    hf_home = _text("HF_HOME", environ)
+    if hf_home:
+        return _folder(hf_home) / "hub"
+    cache = _text("XDG_CACHE_HOME", environ)
+    return (_folder(cache) if cache else user_home(environ) / ".cache") / "huggingface" / "hub"
+
+
+def app_settings_folders(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """Give the folders where desktop programs keep settings on Linux, macOS and Windows."""
+    home = user_home(environ)
+    config, roaming = _text("XDG_CONFIG_HOME", environ), _text("APPDATA", environ)
+    return (
+        _folder(config) if config else home / ".config",
+        home / "Library" / "Application Support",
+        _folder(roaming) if roaming else home / "AppData" / "Roaming",
+    )
 
 
 def n_physical_cores() -> int:

@@ -131,3 +131,40 @@ def test_the_token_is_stripped_and_an_odd_one_is_refused_without_being_shown():
 )
 def test_offline_is_what_the_hubs_own_variable_says(text, offline):
     assert settings.hub_offline({"HF_HUB_OFFLINE": text}) is offline
+
+
+def test_ollamas_folder_is_what_the_variable_says_else_the_users_and_the_services():
+    assert settings.ollama_folders({"OLLAMA_MODELS": "/m"}) == (Path("/m"),)
+    first, *services = settings.ollama_folders({"HOME": "/h", "USERPROFILE": "/h"})
+    assert first == Path("/h/.ollama/models")
+    assert Path("/usr/share/ollama/.ollama/models") in services
+
+
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({}, "/h/.cache/huggingface/hub"),
+        ({"XDG_CACHE_HOME": "/c"}, "/c/huggingface/hub"),
+        ({"XDG_CACHE_HOME": "/c", "HF_HOME": "/hf"}, "/hf/hub"),
+        ({"HF_HOME": "/hf", "HUGGINGFACE_HUB_CACHE": "/old"}, "/old"),
+        ({"HUGGINGFACE_HUB_CACHE": "/old", "HF_HUB_CACHE": "/new"}, "/new"),
+    ],
+)
+def test_the_hugging_face_cache_is_where_huggingface_hub_puts_it(environ, folder):
+    home = {"HOME": "/h", "USERPROFILE": "/h"}
+    assert settings.hugging_face_cache(home | environ) == Path(folder)
+
+
+def test_the_users_home_is_the_one_of_the_mapping_else_of_the_process():
+    assert settings.user_home({"HOME": "/h", "USERPROFILE": "/h"}) == Path("/h")
+    assert settings.user_home({}) == Path.home()
+
+
+def test_apps_keep_settings_where_the_system_says():
+    environ = {"HOME": "/h", "USERPROFILE": "/h", "APPDATA": "/roaming"}
+    assert settings.app_settings_folders(environ) == (
+        Path("/h/.config"),
+        Path("/h/Library/Application Support"),
+        Path("/roaming"),
+    )
+    assert settings.app_settings_folders({"XDG_CONFIG_HOME": "/x"})[0] == Path("/x")
