@@ -15,6 +15,11 @@ from localmix.errors import ModelNotFound
 from localmix.registry.file_names import split_quantization
 from localmix.registry.names import AliasName, HubName
 
+CHAT_FORMATS = (
+    "mistral-v1", "mistral-v2", "mistral-v3", "mistral-v7", "llama-2", "chatml", "template", "none",
+)  # fmt: skip
+"""What an entry may say of its chats; `template`: only the file says it; `none`: a base model."""
+
 
 @dataclass(frozen=True)
 class Quantization:
@@ -24,11 +29,13 @@ class Quantization:
         name: in capitals, such as `Q4_K_M`.
         size_gb: about, in 10⁹ bytes.
         repo: the repository that has it.
+        file: its file there; empty when the listing has to tell, as with shards.
     """
 
     name: str
     size_gb: float
     repo: str
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,13 @@ class CatalogEntry:
         aliases: other names of the same model.
         quantizations: by name; empty for the model that comes inside the package.
         default: the quantization of the name without one; empty when there are none.
-        file: the repository's pattern of file names.
+        file: the repository's pattern of file names; empty when there is none.
         parameters: number of weights; 0 when the catalog does not say.
+        context: tokens that the model was trained to attend to; 0 when the catalog does not say.
+        chat: how its chats are written, one of `CHAT_FORMATS`; empty when the catalog does not say.
+        licence: an SPDX identifier.
+        description: what the model is.
+        notes: what a person should know before choosing it.
     """
 
     name: str
@@ -50,8 +62,11 @@ class CatalogEntry:
     default: str = ""
     file: str = ""
     parameters: int = 0
+    context: int = 0
+    chat: str = ""
     licence: str = ""
     description: str = ""
+    notes: str = ""
 
     @property
     def is_embedded(self) -> bool:
@@ -117,16 +132,27 @@ class Catalog:
         return None
 
     def close_names(self, text: str) -> list[str]:
-        """Give up to three names that look like `text`, the closest first."""
-        from difflib import get_close_matches
-
-        names = [name for entry in self.entries for name in entry.names]
+        """Give up to three names that look like `text`, of one model each, the closest first."""
         base, _ = split_quantization(text.lower())
+        # `:latest` says no more than the name without it.
+        names = [n for entry in self.entries for n in entry.names if not n.endswith(":latest")]
         # Who knows the model and only mistook the tag should not be sent to another model.
         same_model = [name for name in names if _family(name) == _family(base)]
         if same_model:
-            return get_close_matches(base, same_model, n=3, cutoff=0.0)
-        return get_close_matches(base, names, n=3, cutoff=0.6)
+            return self._one_a_model(_by_likeness(base, same_model, 0.0))
+        close = _by_likeness(base, names, 0.6)
+        if not close:  # zefir is not like enough to any whole name
+            shortest = {_family(name): name for name in sorted(names, key=len, reverse=True)}
+            close = [shortest[f] for f in _by_likeness(_family(base), list(shortest), 0.5)]
+        return self._one_a_model(close)
+
+    def _one_a_model(self, names: list[str]) -> list[str]:
+        """Keep the first name of each model, three at most."""
+        first: dict[str, str] = {}
+        for name in names:
+            entry = self._entry(name)
+            first.setdefault(entry.name if entry else name, name)
+        return list(first.values())[:3]
 
     def _entry(self, name: str) -> CatalogEntry | None:
         return next((entry for entry in self.entries if name in entry.names), None)
@@ -156,6 +182,12 @@ def _chosen(entry: CatalogEntry, quantization: str) -> CatalogModel:
             f"localmix run {entry.full_name(entry.default)}",
         )
     return CatalogModel(entry, known)
+
+
+def _by_likeness(text: str, names: list[str], cutoff: float) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(text, names, n=len(names), cutoff=cutoff)
 
 
 def _family(name: str) -> str:

@@ -1,14 +1,25 @@
+from typing import get_args
+
 import pytest
 
 from localmix.errors import LocalmixError, ModelNotFound
+from localmix.registry.catalog import CHAT_FORMATS
 from localmix.registry.catalog_file import catalog_path, load_catalog
+from localmix.registry.file_names import quantization_of
 from localmix.registry.names import AliasName
+from localmix.text.chatml import ChatMLFormat
+from localmix.text.llama2 import Llama2Format
+from localmix.text.mistral import Version
 
 ENTRY = """
 [[model]]
 name = "small:1b"
 aliases = ["small"]
 repo = "owner/Small-1B-GGUF"
+file = "Small-1B.{quant}.gguf"
+chat = "chatml"
+context = 2048
+notes = "made up"
 [model.quantizations]
 Q4_K_M = 0.7
 Q8_0 = { size_gb = 1.1, repo = "other/Small-1B-Q8" }
@@ -43,7 +54,18 @@ def written(tmp_path, text):
         ("mixtral", "mixtral:8x7b-instruct-v0.1-q4_K_M"),
         ("mixtral:8x7b", "mixtral:8x7b-instruct-v0.1-q4_K_M"),
         ("mixtral:8x7b-instruct-v0.1-q4_0", "mixtral:8x7b-instruct-v0.1-q4_0"),
-        ("mixtral:8x22b", "mixtral:8x22b-instruct-v0.3-q4_K_M"),
+        ("mixtral:8x22b", "mixtral:8x22b-instruct-v0.1-q4_K_M"),
+        ("mixtral:8x22b-instruct-v0.3", "mixtral:8x22b-instruct-v0.1-q4_K_M"),
+        ("mistral:7b-v0.2", "mistral:7b-v0.2-q4_K_M"),
+        ("mixtral:8x7b-v0.1", "mixtral:8x7b-v0.1-q4_K_M"),
+        ("dolphin-mistral", "dolphin-mistral:7b-v2.8-q4_K_M"),
+        ("dolphin-mistral:7b", "dolphin-mistral:7b-v2.8-q4_K_M"),
+        ("zephyr", "zephyr:7b-beta-q4_K_M"),
+        ("openhermes", "openhermes:7b-mistral-v2.5-q4_K_M"),
+        ("llama2", "llama2:7b-chat-q4_K_M"),
+        ("llama2:13b", "llama2:13b-chat-q4_K_M"),
+        ("codellama", "codellama:7b-instruct-q4_K_M"),
+        ("codellama:7b-code-q8_0", "codellama:7b-code-q8_0"),
     ],
 )
 def test_an_alias_means_one_quantization_of_one_entry(catalog, alias, name):
@@ -59,12 +81,57 @@ def test_every_name_of_the_catalog_can_be_typed(catalog):
             assert (model.entry, model.quantization.name) == (entry, quantization)
 
 
+def test_an_alias_alone_its_latest_and_its_size_mean_one_model(catalog):
+    for family, size in [
+        ("mistral", "7b"), ("mixtral", "8x7b"), ("dolphin-mistral", "7b"), ("zephyr", "7b"),
+        ("llama2", "7b"), ("codellama", "7b"),
+    ]:  # fmt: skip
+        alone = find(catalog, family).name
+        assert find(catalog, f"{family}:latest").name == find(catalog, f"{family}:{size}").name
+        assert find(catalog, f"{family}:{size}").name == alone
+
+
+def test_every_entry_says_what_a_person_should_know(catalog):
+    for entry in catalog.entries:
+        assert entry.description, entry.name
+        assert entry.licence, entry.name
+        assert entry.chat in CHAT_FORMATS, entry.name
+        assert entry.context in {4096, 16384, 32768, 65536}, entry.name
+        for line in (entry.description, entry.notes):
+            assert "\n" not in line
+            assert len(line) <= 110, entry.name
+
+
+def test_a_base_model_and_a_split_file_say_so(catalog):
+    for entry in catalog.entries:
+        assert (entry.chat == "none") == ("does not chat" in entry.notes), entry.name
+        assert entry.name.endswith("-split") == entry.notes.startswith("split experts"), entry.name
+
+
+def test_chat_formats_are_called_as_the_text_package_calls_them():
+    ours = {f"mistral-v{version}" for version in get_args(Version)}
+    ours |= {ChatMLFormat.name, Llama2Format.name, "template"}
+    assert set(CHAT_FORMATS) == ours | {"none"}
+
+
+def test_a_file_name_says_its_quantization_unless_there_are_shards(catalog):
+    in_shards = {entry.name for entry in catalog.entries if not entry.file}
+    assert in_shards == {"tiny", "mixtral:8x22b-instruct-v0.1", "mixtral:8x22b-v0.1"}
+    for entry in catalog.entries:
+        for known in entry.quantizations.values():
+            assert (quantization_of(known.file) == known.name) == bool(entry.file), known
+
+
+def test_a_default_download_is_q4_k_m(catalog):
+    assert {e.default for e in catalog.entries if not e.is_embedded} == {"Q4_K_M"}
+
+
 def test_mixtral_comes_from_a_repository_with_merged_experts(catalog):
     # Every Mixtral file of TheBloke has the split layout that other programs refuse.
-    assert not find(catalog, "mixtral").quantization.repo.startswith("TheBloke/")
-    assert find(catalog, "mixtral:8x7b-instruct-v0.1-split").quantization.repo.startswith(
-        "TheBloke/"
-    )
+    for name in ("mixtral:8x7b-instruct-v0.1", "mixtral:8x7b-v0.1"):
+        merged = find(catalog, name).entry.quantizations.values()
+        assert not any(known.repo.startswith("TheBloke/") for known in merged)
+        assert find(catalog, f"{name}-split").quantization.repo.startswith("TheBloke/")
 
 
 def test_the_sizes_of_the_catalog_grow_with_the_bits(catalog):
@@ -93,13 +160,21 @@ def test_the_embedded_model_has_no_repository(catalog):
         ("mixtrall:8x7b", "mixtral:8x7b"),
         ("mistral:7b-instruct-v0.4", "mistral:7b-instruct-v0.3"),
         ("tinny", "tiny"),
+        ("mixtrall", "mixtral"),
+        ("lama2", "llama2"),
+        ("lama2:13b", "llama2:13b"),
+        ("zefir", "zephyr"),
+        ("hermes", "openhermes"),
+        ("dolphin", "dolphin-mistral"),
+        ("code-llama", "codellama"),
+        ("mistral-7b", "mistral:7b"),
     ],
 )
 def test_an_unknown_name_offers_close_ones(catalog, typed, close):
     with pytest.raises(ModelNotFound, match="close names") as caught:
         find(catalog, typed)
-    assert close in caught.value.message.partition("close names: ")[2].split(", ")
-    assert caught.value.hint.startswith("localmix run ")
+    assert caught.value.message.partition("close names: ")[2].split(", ")[0] == close
+    assert caught.value.hint == f"localmix run {close}"
 
 
 @pytest.mark.parametrize("typed", ["mixtral:70b-chat-hf", "mixtral:7b", "mixtral:text-q4_0"])
@@ -110,8 +185,15 @@ def test_a_wrong_tag_offers_names_of_the_same_model(catalog, typed):
 
 
 def test_a_name_like_no_other_lists_the_families(catalog):
-    with pytest.raises(ModelNotFound, match="mistral, mixtral, tiny"):
+    with pytest.raises(ModelNotFound, match="llama2, mistral, mixtral, openhermes, tiny, zephyr"):
         find(catalog, "xyzzy")
+
+
+def test_close_names_are_of_different_models(catalog):
+    for typed in ("mistrl", "mistral:latst", "mixtral:8x22", "llama2:70b"):
+        entries = [find(catalog, name).entry.name for name in catalog.close_names(typed)]
+        assert 1 < len(entries) == len(set(entries)) <= 3
+    assert not any(name.endswith(":latest") for name in catalog.close_names("mistral:latst"))
 
 
 def test_an_unknown_quantization_lists_those_that_exist(catalog):
@@ -130,6 +212,33 @@ def test_a_quantization_may_come_from_another_repository(tmp_path):
     catalog = load_catalog(written(tmp_path, ENTRY))
     assert find(catalog, "small").hub_name.text == "hf.co/owner/Small-1B-GGUF:Q4_K_M"
     assert find(catalog, "small:q8_0").hub_name.text == "hf.co/other/Small-1B-Q8:Q8_0"
+
+
+def test_a_quantization_has_the_file_of_the_pattern_or_its_own(tmp_path):
+    def file_of(text):
+        known = find(load_catalog(written(tmp_path, text)), "small:q8_0").quantization
+        return known.file
+
+    own = 'Q8_0 = { size_gb = 1.1, file = "sub/odd-Q8.gguf" }'
+    elsewhere = 'Q8_0 = { size_gb = 1.1, repo = "other/Small-1B-Q8" }'
+    assert file_of(ENTRY.replace(elsewhere, "Q8_0 = 1.1")) == "Small-1B.Q8_0.gguf"
+    assert file_of(ENTRY.replace(elsewhere, "q8_0 = 1.1")) == "Small-1B.Q8_0.gguf"
+    assert file_of(ENTRY.replace(elsewhere, own)) == "sub/odd-Q8.gguf"
+    # The pattern is that of the entry's repository: of another one it says nothing.
+    assert file_of(ENTRY) == ""
+    assert file_of(ENTRY.replace('Q8" }', 'Q8", file = "s-{quant}.gguf" }')) == "s-Q8_0.gguf"
+
+
+def test_an_entry_is_read_whole(tmp_path):
+    entry = find(load_catalog(written(tmp_path, ENTRY)), "small").entry
+    assert (entry.chat, entry.context, entry.notes) == ("chatml", 2048, "made up")
+    assert (entry.licence, entry.parameters, entry.default) == ("", 0, "Q4_K_M")
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path):
+    assert (
+        find(load_catalog(written(tmp_path, "\ufeff" + ENTRY)), "small").name == "small:1b-q4_K_M"
+    )
 
 
 def test_a_repositorys_quantization_is_known_by_its_catalog_name(tmp_path):
@@ -152,9 +261,26 @@ def test_a_repositorys_quantization_is_known_by_its_catalog_name(tmp_path):
         (ENTRY.replace("0.7", '"big"'), "size in GB for Q4_K_M"),
         (ENTRY.replace("0.7", "true"), "size in GB for Q4_K_M"),
         (ENTRY.replace("0.7", "-1"), "size in GB for Q4_K_M"),
+        (ENTRY.replace("Q8_0 =", "Q8O ="), "small:1b has a quantization Q8O"),
+        (ENTRY.replace("0.7", "nan"), "size in GB for Q4_K_M"),
+        (ENTRY.replace("0.7", "inf"), "size in GB for Q4_K_M"),
         (ENTRY.replace("Q4_K_M", "Q4_0"), "its default"),
         (ENTRY + ENTRY, "twice"),
         ("[[model]]\nname = 'x'\nrepo = 'a/b'\n", "no quantization"),
+        ("[[model]]\nname = 'tiny'\n[[model]]\nlicence = 'MIT'\n", "entry 2 has no name"),
+        (ENTRY.replace("small:1b", "./small"), "'./small', which no model can have"),
+        (ENTRY.replace('["small"]', "[7]"), "small:1b has the name 7"),
+        (ENTRY.replace("chatml", "chatlm"), "small:1b has a chat that is none of mistral-v1"),
+        (ENTRY.replace("2048", "'2k'"), "small:1b has a context that is no whole number"),
+        (ENTRY.replace("2048", "true"), "small:1b has a context that is no whole number"),
+        (ENTRY.replace("2048", "-1"), "small:1b has a context below zero"),
+        (ENTRY.replace('"made up"', "7"), "small:1b has a notes that is no text"),
+        (ENTRY.replace("{quant}", "Q4_K_M"), "small:1b has a file without {quant}"),
+        (ENTRY.replace(".gguf", ".bin"), "no .gguf file of a repository for Q4_K_M"),
+        (ENTRY.replace('file = "', 'file = "../'), "no .gguf file of a repository for Q4_K_M"),
+        (ENTRY.replace("size_gb = 1.1,", "size_gb = 1.1, fiel = 'x',"), "'fiel' for Q8_0"),
+        (ENTRY.replace("size_gb = 1.1,", ""), "size in GB for Q8_0"),
+        (ENTRY + "a = " + "[" * 5000 + "]" * 5000, "cannot be read"),
     ],
 )
 def test_a_mistake_in_the_catalog_is_named(tmp_path, wrong, says):
