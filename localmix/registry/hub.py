@@ -4,26 +4,33 @@ Addresses, tokens and proxies follow the variables that `settings` names. Every 
 one of localmix's errors, with the next thing to type; a token never stands in one.
 """
 
-import errno
-from collections.abc import Callable, Iterator, Mapping
+import logging
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from localmix import settings
-from localmix.errors import DownloadFailed, LocalmixError, ModelNotFound, NotEnoughDisk
+from localmix.errors import DownloadFailed, LocalmixError, ModelNotFound
+from localmix.registry.download.patience import Patience, Trouble
+from localmix.registry.download.ranges import (
+    NETWORK_HINT,
+    Link,
+    RangeClient,
+    Refused,
+    origin,
+    retry_after_s,
+)
 from localmix.registry.manifest import RepoFile
-from localmix.registry.names import is_safe_file
+from localmix.registry.names import is_repo, is_safe_file
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 _LISTING_TIMEOUT_S = 30.0
 """huggingface_hub itself would wait for ever."""
-
-OnBytes = Callable[[int], None]
-"""Called with the number of bytes that have just arrived."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +50,13 @@ class Hub:
         endpoint: its address, without a trailing slash.
         token: opens gated repositories; None leaves it to a saved login.
         offline: refuse every request.
+        patience: for questions; the bytes of files have their own.
     """
 
     endpoint: str = "https://huggingface.co"
     token: str | None = field(default=None, repr=False)
     offline: bool = False
+    patience: Patience = field(default=Patience(tries=4), repr=False)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> "Hub":
@@ -66,8 +75,12 @@ class Hub:
             DownloadFailed: it may not be read, or the Hub cannot be reached.
         """
         self._refuse_offline(repo)
-        with _explained(self, repo):
-            revision, files = _list_files(self._api(), repo)
+
+        def ask() -> tuple[str, dict[str, RepoFile]]:
+            with _explained(self, repo):
+                return _list_files(self._api(), repo)
+
+        revision, files = self.patience.insist(ask)
         for path in files:
             if not is_safe_file(path):
                 raise DownloadFailed(
@@ -76,28 +89,68 @@ class Hub:
                 )
         return RepoListing(repo, revision, files)
 
-    def download(
-        self, repo: str, revision: str, path: str, folder: Path, on_bytes: OnBytes
-    ) -> Path:
-        """Download one file of a repository's commit into a folder, under its path there.
+    def link(self, repo: str, revision: str, file: RepoFile) -> Link:
+        """Ask where the bytes of a file are; what it gives is good for a while.
 
         Raises:
-            ModelNotFound, DownloadFailed: as for `list_files`.
-            NotEnoughDisk: the disk filled up on the way.
+            ModelNotFound: the commit does not have this file (any more).
+            DownloadFailed: it may not be read, or is another file by now.
+            Trouble: the Hub cannot be asked at the moment.
         """
         self._refuse_offline(repo)
+        from huggingface_hub import get_token, hf_hub_url
+
+        url = hf_hub_url(repo, file.path, revision=revision, endpoint=self.endpoint)
+        token = self.token or get_token()
         with _explained(self, repo):
-            arrived = self._api().hf_hub_download(
-                repo,
-                path,
-                revision=revision,
-                local_dir=folder,
-                tqdm_class=_progress_class(on_bytes),
+            # Asked with a token even if there is none, so that a saved one is taken.
+            stated = self._api().get_hf_file_metadata(
+                url=url, token=token, timeout=_LISTING_TIMEOUT_S
             )
-            return Path(arrived)
+        etag, size_bytes = (stated.etag or "").lower(), stated.size
+        is_hash = re.fullmatch("[0-9a-f]{64}", etag) is not None
+        if (is_hash and etag != file.sha256.lower()) or size_bytes not in (None, file.size_bytes):
+            raise DownloadFailed(
+                f"{file.path} of hf.co/{repo} was changed on the Hub meanwhile",
+                "pull again: what has not changed is kept",
+            )
+        location = urljoin(url, stated.location)
+        is_at_home = token is not None and origin(location) == origin(self.endpoint)
+        return Link(location, {"Authorization": f"Bearer {token}"} if is_at_home else {})
+
+    def search(self, words: str, limit: int) -> list[str]:
+        """Find repositories with .gguf files, the most downloaded first.
+
+        Raises:
+            DownloadFailed: the Hub cannot be asked.
+        """
+        self._refuse_offline("")
+        self.patience.insist(self._reach)
+        with _explained(self, ""):
+            found = self._api().list_models(
+                search=words, filter="gguf", sort="downloads", limit=limit
+            )
+            return [model.id for model in found if is_repo(model.id)]
+
+    def _reach(self) -> None:
+        """See whether anybody answers: list_models would try for half a minute to find out.
+
+        Raises:
+            Trouble: the Hub cannot be reached.
+        """
+        client = RangeClient(self.patience, 1)
+        try:
+            client.open(Link(f"{self.endpoint}/api/models?limit=1"), 0, 0).close()
+        except Refused:
+            return  # whoever answers can be asked
+        finally:
+            client.close()
 
     def _api(self) -> "HfApi":
         from huggingface_hub import HfApi, constants
+
+        # What it tries again is ours to say.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
         # Else it says what is installed here, and asks the Hub which programs to look for besides.
         constants.HF_HUB_DISABLE_TELEMETRY = True
@@ -105,8 +158,9 @@ class Hub:
 
     def _refuse_offline(self, repo: str) -> None:
         if self.offline:
+            what = f"hf.co/{repo}" if repo else "the Hub"
             raise DownloadFailed(
-                f"hf.co/{repo} was not asked for, because HF_HUB_OFFLINE is set",
+                f"{what} was not asked, because HF_HUB_OFFLINE is set",
                 "unset HF_HUB_OFFLINE, or localmix list for what is here",
             )
 
@@ -135,43 +189,6 @@ def _list_files(api: "HfApi", repo: str) -> tuple[str, dict[str, RepoFile]]:
 
 def _is_gguf(path: str) -> bool:
     return path.lower().endswith(".gguf")
-
-
-def _progress_class(on_bytes: OnBytes) -> Any:
-    """Make the class that huggingface_hub calls in place of a tqdm bar.
-
-    It tells a bar the bytes it writes (`update`) and, for its Xet protocol, those it receives
-    (`update_transfer`); only the first kind adds up to the size of the file.
-    """
-
-    class Progress:
-        n = 0
-        total: int | None = None
-
-        def __init__(self, *args: object, **kwargs: object) -> None:
-            pass
-
-        def __enter__(self) -> "Progress":
-            return self
-
-        def __exit__(self, *exc: object) -> None:
-            pass
-
-        def update(self, n: float | None = 1) -> None:
-            on_bytes(int(n or 0))
-
-        def update_transfer(self, n: float) -> None:
-            pass
-
-        def set_postfix_str(self, *args: object, **kwargs: object) -> None:
-            pass
-
-        set_transfer_postfix_str = set_postfix_str
-
-        def close(self) -> None:
-            pass
-
-    return Progress
 
 
 @contextmanager
@@ -213,16 +230,11 @@ def _explain(exc: BaseException, hub: Hub, repo: str) -> LocalmixError:
             f"hf.co/{repo} does not have this file (any more)", f"localmix pull hf.co/{repo}"
         )
     if isinstance(exc, errors.HfHubHTTPError):
-        return _refused(exc.response.status_code, hub, repo)
-    if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NotEnoughDisk(
-            "the disk filled up during the download",
-            "free some space, or set LOCALMIX_HOME to a folder on a larger disk",
-        )
-    if isinstance(exc, OSError) and exc.errno is not None and exc.filename is not None:
+        return _refused(exc.response.status_code, exc.response.headers, hub, repo)
+    if isinstance(exc, (ValueError, KeyError, TypeError)):
         return DownloadFailed(
-            f"{exc.filename} cannot be written: {exc.strerror}",
-            "set LOCALMIX_HOME to a folder that you may write to",
+            f"{hub.endpoint} gives an answer that could not be read: it is no Hub's",
+            "check HF_ENDPOINT and HTTPS_PROXY, or sign in to the network you are in",
         )
     return _unreachable(exc, hub, repo)
 
@@ -235,29 +247,28 @@ def _gated(hub: Hub, repo: str) -> LocalmixError:
     )
 
 
-def _refused(status: int, hub: Hub, repo: str) -> LocalmixError:
-    """Say what an HTTP status means for a download."""
+def _refused(status: int, headers: Mapping[str, str], hub: Hub, repo: str) -> LocalmixError:
+    """Say what an HTTP status means for a question."""
     if status in (401, 403):
         return DownloadFailed(
             f"the Hub refuses access to hf.co/{repo} (HTTP {status})",
             f"set HF_TOKEN to a token from {hub.endpoint}/settings/tokens that may read it",
         )
+    wait_s = retry_after_s(headers.get("Retry-After"))
     if status == 429:
-        return DownloadFailed(
+        return Trouble(
             "the Hub asks for a pause: too many requests from this address",
             "wait a few minutes and pull again; a token in HF_TOKEN raises the limit",
+            wait_s,
         )
-    return DownloadFailed(
-        f"{hub.endpoint} answered HTTP {status} for hf.co/{repo}",
-        "pull again later, or set HF_ENDPOINT to a mirror",
-    )
+    message = f"{hub.endpoint} answers HTTP {status}" + (f" for hf.co/{repo}" if repo else "")
+    hint = "pull again later, or set HF_ENDPOINT to a mirror"
+    return Trouble(message, hint, wait_s) if status >= 500 else DownloadFailed(message, hint)
 
 
 def _unreachable(exc: BaseException, hub: Hub, repo: str) -> LocalmixError:
-    """Whatever is left is the network, or something on it that is not a Hub."""
+    """Whatever is left is the network."""
     lines = str(exc).strip().splitlines()
     reason = lines[0] if lines else type(exc).__name__
-    return DownloadFailed(
-        f"hf.co/{repo} could not be read from {hub.endpoint}: {reason}",
-        "check the network and pull again; HTTPS_PROXY, SSL_CERT_FILE and HF_ENDPOINT are honoured",
-    )
+    what = f"hf.co/{repo}" if repo else "the Hub"
+    return Trouble(f"{what} could not be read from {hub.endpoint}: {reason}", NETWORK_HINT)

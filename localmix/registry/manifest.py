@@ -1,17 +1,16 @@
 """The manifest of a stored model: a small JSON file beside it that says what should be there.
 
-It is written before the first byte of a download, and again when the last file has been verified.
-So a model whose manifest names files that are missing or short is a download that did not finish.
+It is written beside the arriving bytes before the first of them, and beside the model when the last
+file has been verified.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from localmix.registry.json_file import write_json
 from localmix.registry.names import is_repo, is_safe_file
 
 
@@ -63,14 +62,14 @@ def read_manifest(path: Path) -> Manifest:
         ValueError: it is no manifest, or names a file outside its repository's folder.
         OSError: it cannot be read.
     """
-    document = json.loads(path.read_text(encoding="utf-8"))
     try:
+        document = json.loads(path.read_text(encoding="utf-8"))
         files = tuple(_parse_file(file) for file in document["files"])
         texts = {
             key: str(document[key])
             for key in ("name", "repo", "revision", "quantization", "pulled_at")
         }
-    except (KeyError, TypeError) as exc:
+    except (KeyError, TypeError, OverflowError, RecursionError) as exc:
         raise ValueError(f"{path} is no manifest of a model") from exc
     if not files or not is_repo(texts["repo"]):
         raise ValueError(f"{path} is no manifest of a model")
@@ -78,19 +77,8 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write a manifest so that a reader finds the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n"
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".manifest-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write a manifest. Modifies: its folder."""
+    write_json(path, asdict(manifest))
 
 
 def _parse_file(file: Mapping[str, Any]) -> RepoFile:

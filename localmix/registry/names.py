@@ -1,14 +1,18 @@
-"""What a person types for a model, parsed: an alias, a repository of the Hub, or a path.
+"""What a person types for a model, parsed: an alias, a repository of the Hub, Ollama's, or a path.
 
     mistral                                 AliasName("mistral")
     mixtral:8x7b-instruct-v0.1-q4_0         AliasName("mixtral:8x7b-instruct-v0.1-q4_0")
     hf.co/OWNER/REPO                        HubName("OWNER/REPO")
     hf.co/OWNER/REPO:Q5_K_M                 HubName("OWNER/REPO", quantization="Q5_K_M")
     hf.co/OWNER/REPO/FILE.gguf              HubName("OWNER/REPO", file="FILE.gguf")
+    ollama/mistral                          OllamaName("mistral", tag="latest")
+    ollama/NAMESPACE/MODEL:TAG              OllamaName("NAMESPACE/MODEL", tag="TAG")
+    ollama/hf.co/OWNER/REPO:Q4_K_M          OllamaName("hf.co/OWNER/REPO", tag="Q4_K_M")
     ./models/some.gguf                      PathName(Path("./models/some.gguf"))
 
 Parsing looks at the text alone: whether such a thing exists is for `catalog`, `hub` and `resolve`
-to say. Whatever leaves here as a repository or file name is safe to join to a folder.
+to say. Whatever leaves here as a repository or file name is safe to join to a folder. A file in a
+folder named `ollama` is still a path when it ends in `.gguf`, and always as `./ollama/…`.
 """
 
 import os
@@ -20,6 +24,9 @@ from localmix.errors import ModelNotFound
 
 HUB_HOSTS = ("hf.co", "huggingface.co", "www.huggingface.co")
 
+OLLAMA_HOSTS = ("registry.ollama.ai", "ollama.com")
+"""Ollama's own registry, which names of its models leave out."""
+
 _HINT = "localmix list, or a name such as mistral, hf.co/OWNER/REPO or ./FILE.gguf"
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -28,6 +35,9 @@ _URL_SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _REPO_PART = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _FILE_PART = re.compile(r"(?!\.)[^\x00-\x1f\x7f<>:\"|?*\\/]{1,200}")
 _QUANTIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# Ollama's own rule, less `..`; a host may have a port.
+_OLLAMA_PART = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
+_OLLAMA_HOST = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]{0,252}(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,24 @@ class HubName:
 
 
 @dataclass(frozen=True)
+class OllamaName:
+    """A model that Ollama has downloaded.
+
+    Attributes:
+        model: `MODEL`, `NAMESPACE/MODEL` or `HOST/NAMESPACE/MODEL`, as short as Ollama shows it.
+        tag: `latest` when none was typed.
+    """
+
+    model: str
+    tag: str = "latest"
+
+    @property
+    def text(self) -> str:
+        """The name as a person types it, with its tag."""
+        return f"ollama/{self.model}:{self.tag}"
+
+
+@dataclass(frozen=True)
 class PathName:
     """A file on this disk."""
 
@@ -71,7 +99,7 @@ class PathName:
         return str(self.path)
 
 
-ModelName = AliasName | HubName | PathName
+ModelName = AliasName | HubName | OllamaName | PathName
 
 
 def parse_name(text: str) -> ModelName:
@@ -92,12 +120,19 @@ def parse_name(text: str) -> ModelName:
             f"{typed} is no address on the Hub",
             "download the file yourself, then localmix run ./FILE.gguf",
         )
+    if host.lower() == "ollama" and rest and _may_be_ollama(rest):
+        return _parse_ollama(rest, typed)
     if _looks_like_path(typed):
         # Unlike Path.expanduser this one leaves the ~ of an unknown user alone instead of raising.
         return PathName(Path(os.path.expanduser(typed)))  # noqa: PTH111
     if not _ALIAS.fullmatch(typed):
         raise ModelNotFound(f"{typed!r} is no name of a model", _HINT)
     return AliasName(typed)
+
+
+def is_alias(text: str) -> bool:
+    """Say whether a person who types the text means a name of the catalog."""
+    return bool(_ALIAS.fullmatch(text)) and not _looks_like_path(text)
 
 
 def is_repo(repo: str) -> bool:
@@ -145,3 +180,26 @@ def _parse_hub(rest: str, typed: str) -> HubName:
             f"{file!r} is no .gguf file of hf.co/{repo}", f"localmix pull hf.co/{repo}"
         )
     return HubName(repo, quantization, file)
+
+
+def _may_be_ollama(rest: str) -> bool:
+    """Say whether what follows `ollama/` is meant for Ollama, and is no file of such a folder."""
+    return ":" in rest.rpartition("/")[2] or not rest.lower().endswith(".gguf")
+
+
+def _parse_ollama(rest: str, typed: str) -> OllamaName:
+    """Parse what follows `ollama/`: MODEL, NAMESPACE/MODEL or HOST/NAMESPACE/MODEL, then :TAG."""
+    parts = rest.split("/")
+    host, namespace, last = [OLLAMA_HOSTS[0], "library"][: max(0, 3 - len(parts))] + parts[-3:]
+    model, colon, tag = last.partition(":")
+    tag = tag if colon else "latest"
+    is_sound = all(_OLLAMA_PART.fullmatch(part) for part in (namespace, model, tag))
+    if len(parts) > 3 or not is_sound or not _OLLAMA_HOST.fullmatch(host):
+        raise ModelNotFound(
+            f"{typed!r} names no model of Ollama", "localmix list, or ./ollama/FILE.gguf for a file"
+        )
+    if host.lower() not in OLLAMA_HOSTS:
+        return OllamaName(f"{host}/{namespace}/{model}", tag)
+    if namespace.lower() != "library":
+        return OllamaName(f"{namespace}/{model}", tag)
+    return OllamaName(model, tag)

@@ -1,47 +1,57 @@
 """Carries out a plan: checks the disk, downloads, verifies, and gives the model its place.
 
-    plan = plan_pull("mistral", store, hub)
-    model = pull(plan, store, hub, on_progress)
+    plan = plan_pull("mistral", inventory, hub)
+    model = pull(plan, inventory.store, hub, on_progress)
 
-Events are data; drawing them is for the command line. Bytes come by huggingface_hub's own download.
+Events are data; drawing them is for the command line.
 """
 
-import hashlib
+import errno
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
 from localmix import units
-from localmix.errors import ChecksumMismatch, DownloadFailed, NotEnoughDisk
+from localmix.errors import DownloadFailed, NotEnoughDisk
+from localmix.registry.disk.store import Store, part_path
+from localmix.registry.download.journal import journal_path
+from localmix.registry.download.parts import Progress
+from localmix.registry.download.patience import Patience
+from localmix.registry.download.transfer import fetch
 from localmix.registry.hub import Hub
 from localmix.registry.manifest import Manifest, RepoFile
-from localmix.registry.names import HubName
 from localmix.registry.plan import PullPlan
-from localmix.registry.store import Store, StoredModel
+from localmix.registry.stored import StoredModel
 
-_HASH_CHUNK_BYTES = 4 << 20
+Stage = Literal["wait", "download", "verify", "repair"]
 
 
 @dataclass(frozen=True)
 class PullProgress:
-    """How far one file is: first its download, then the check of its SHA-256.
+    """How far a model is.
 
     Attributes:
-        file: its path in the repository.
+        stage: "wait" while another process downloads it; "download"; "verify" while the rest of a
+            file is hashed; "repair" when it came wrong and parts come again.
+        file: the path in the repository of the file at work.
         i_file: from 0, among the `n_files` that were missing.
-        done_bytes: of the file's `file_bytes`, in this stage.
+        done_bytes: of `total_bytes` of all files of the model; of one file while it is hashed or
+            comes again.
+        trouble: why nothing comes at the moment; empty when all is well.
     """
 
-    stage: Literal["download", "verify"]
+    stage: Stage
     file: str
     i_file: int
     n_files: int
     done_bytes: int
-    file_bytes: int
+    total_bytes: int
+    trouble: str = ""
 
 
 OnProgress = Callable[[PullProgress], None]
@@ -52,36 +62,50 @@ def pull(
     store: Store,
     hub: Hub,
     on_progress: OnProgress = lambda progress: None,
+    begins: Mapping[str, bytes] | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    patience: Patience | None = None,
 ) -> StoredModel:
     """Carry a plan out. Modifies: the store.
 
-    Two pulls of one model at the same time: the second waits, then finds it done.
+    Two pulls of one model at the same time: the second waits, then finds it done. What has arrived
+    is kept when it fails, and a later pull goes on from there.
+
+    Args:
+        plan: what is to be done.
+        store: where the model goes.
+        hub: where it comes from.
+        on_progress: told about ten times a second.
+        begins: first bytes of files that were read for their headers, by path.
+        clock: what time it is.
+        patience: when to try again.
 
     Raises:
         NotEnoughDisk: before the first byte, or when the disk fills up on the way.
         DownloadFailed: the network or the Hub failed, or the store cannot be written.
-        ChecksumMismatch: a file did not arrive as the Hub states it; that file alone is removed.
+        ChecksumMismatch: a file does not arrive as the Hub states it; that file alone is removed.
     """
     if plan.stored is not None:
         return plan.stored
+    assert plan.manifest is not None, "a plan has a manifest or a model that is here"
     check_disk(plan, store)
-    manifest = plan.manifest()
-    with _writable(store), store.lock(manifest):
-        done_meanwhile = store.find(HubName(plan.repo, file=plan.files[0].path))
-        if done_meanwhile is not None and done_meanwhile.complete:
-            return done_meanwhile
-        store.write(manifest)
-        try:
-            _fetch(plan, store, hub, on_progress)
-        except BaseException:
-            _forget_if_empty(manifest, store)
-            raise
-        finally:
-            store.clear_staging(manifest)
-        finished = plan.manifest(clock().isoformat(timespec="seconds"))
-        store.write(finished)
-        return store.read(finished)
+    manifest = plan.manifest
+
+    def say_wait() -> None:
+        first, n_files = manifest.files[0].path, len(manifest.files)
+        on_progress(PullProgress("wait", first, 0, n_files, 0, manifest.size_bytes))
+
+    with _writable(plan, store), store.locked(manifest, say_wait):
+        staging = store.staging_folder(manifest)
+        if not store.is_verified(manifest):
+            missing = store.missing(manifest)
+            staging = store.stage(manifest)
+            for i_file, file in enumerate(missing):
+                before = manifest.size_bytes - sum(f.size_bytes for f in missing[i_file:])
+                tell = _Teller(manifest, file, i_file, len(missing), before, on_progress)
+                begin = (begins or {}).get(file.path, b"")
+                _fetch(manifest, file, staging / file.path, hub, tell, patience, begin)
+        return store.publish(replace(manifest, pulled_at=clock().isoformat(timespec="seconds")))
 
 
 def check_disk(plan: PullPlan, store: Store) -> None:
@@ -102,83 +126,77 @@ def check_disk(plan: PullPlan, store: Store) -> None:
         )
 
 
-def _fetch(plan: PullPlan, store: Store, hub: Hub, on_progress: OnProgress) -> None:
-    """Download, verify and put into place what is missing, one file after the other."""
-    store.clear_staging(plan.manifest())  # what a killed pull left: it cannot be resumed
-    staging = store.staging_folder(plan.manifest())
-    staging.mkdir(parents=True)
-    for i_file, file in enumerate(plan.missing):
-        report = _Reporter(file, i_file, len(plan.missing), on_progress)
-        on_bytes = report.stage("download")
-        arrived = hub.download(plan.repo, plan.revision, file.path, staging, on_bytes)
-        _verify(arrived, file, plan, report.stage("verify"))
-        place = store.repo_folder(plan.repo) / file.path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        arrived.replace(place)
+def _fetch(
+    manifest: Manifest,
+    file: RepoFile,
+    staged: Path,
+    hub: Hub,
+    tell: "_Teller",
+    patience: Patience | None,
+    begin: bytes,
+) -> None:
+    """Bring one file into the staging folder, verified."""
+    part = part_path(staged)
+    fetch(
+        file,
+        part,
+        lambda: hub.link(manifest.repo, manifest.revision, file),
+        tell,
+        patience,
+        begin=begin,
+    )
+    with part.open("rb+") as stream:
+        os.fsync(stream.fileno())  # from here on it counts as verified, whatever the power does
+    part.replace(staged)
+    journal_path(part).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
-class _Reporter:
-    """Turns bytes that arrive into events about one file."""
+class _Teller:
+    """Turns how far a file is into events about the model."""
 
+    manifest: Manifest
     file: RepoFile
     i_file: int
     n_files: int
+    bytes_before: int
     on_progress: OnProgress
 
-    def stage(self, stage: Literal["download", "verify"]) -> Callable[[int], None]:
-        """Begin a stage; gives the function to call with each number of bytes done."""
-        done_bytes = 0
-
-        def advance(n_bytes: int) -> None:
-            nonlocal done_bytes
-            done_bytes += n_bytes
-            self.on_progress(
-                PullProgress(
-                    stage=stage,
-                    file=self.file.path,
-                    i_file=self.i_file,
-                    n_files=self.n_files,
-                    done_bytes=done_bytes,
-                    file_bytes=self.file.size_bytes,
-                )
+    def __call__(self, progress: Progress) -> None:
+        stage: Stage = "download"
+        done_bytes, total_bytes = progress.done_bytes, self.file.size_bytes
+        if done_bytes < total_bytes:
+            done_bytes += self.bytes_before
+            total_bytes = self.manifest.size_bytes
+        else:
+            stage = "repair" if progress.comparing else "verify"
+            done_bytes = progress.hashed_bytes
+        self.on_progress(
+            PullProgress(
+                stage,
+                self.file.path,
+                self.i_file,
+                self.n_files,
+                done_bytes,
+                total_bytes,
+                progress.trouble,
             )
-
-        advance(0)
-        return advance
-
-
-def _verify(path: Path, file: RepoFile, plan: PullPlan, on_bytes: Callable[[int], None]) -> None:
-    """Compare a file with the SHA-256 that the Hub states; removes it when they differ."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-            on_bytes(len(chunk))
-    if digest.hexdigest() == file.sha256.lower():
-        return
-    path.unlink()
-    raise ChecksumMismatch(
-        f"{file.path} did not arrive as hf.co/{plan.repo} states it: its SHA-256 is"
-        f" {digest.hexdigest()[:12]}…, not {file.sha256[:12]}…",
-        f"localmix pull {plan.name}",
-    )
-
-
-def _forget_if_empty(manifest: Manifest, store: Store) -> None:
-    """Take a model off the list when not one of its files has arrived."""
-    if not any(path.exists() for path in store.read(manifest).paths):
-        store.manifest_path(manifest).unlink(missing_ok=True)
+        )
 
 
 @contextmanager
-def _writable(store: Store) -> Iterator[None]:
-    """Turn a store that cannot be written into a sentence."""
+def _writable(plan: PullPlan, store: Store) -> Iterator[None]:
+    """Turn a disk that is full, and a store that cannot be written, into a sentence."""
     try:
         yield
     except BrokenPipeError:
         raise  # the reader of our output has left: no fault of the store
     except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise NotEnoughDisk(
+                f"the disk of {store.home} filled up; what has arrived of {plan.name} is kept",
+                "free some space and pull again, or set LOCALMIX_HOME to a folder on a larger disk",
+            ) from exc
         raise DownloadFailed(
             f"the store {store.folder} cannot be written: {exc.strerror or exc}",
             "set LOCALMIX_HOME to a folder that you may write to",

@@ -1,11 +1,15 @@
-"""A name becomes a file: a path as it is, the embedded model, or one from the store. No network."""
+"""A name becomes a file: a path as it is, the embedded model, or one on this machine. No network.
+
+A name that a person gave goes before one of the catalog.
+"""
 
 from pathlib import Path
 
 from localmix.errors import ModelNotFound, NotPulled
 from localmix.registry.catalog import Catalog
-from localmix.registry.names import AliasName, HubName, ModelName, PathName, parse_name
-from localmix.registry.store import Store, StoredModel, embedded_model
+from localmix.registry.disk.inventory import Inventory
+from localmix.registry.names import AliasName, HubName, ModelName, OllamaName, PathName, parse_name
+from localmix.registry.stored import StoredModel, embedded_model
 
 
 def resolve(name: str, home: Path, catalog: Catalog | None = None) -> Path:
@@ -14,27 +18,52 @@ def resolve(name: str, home: Path, catalog: Catalog | None = None) -> Path:
     Args:
         name: what a person typed; `names` shows the forms.
         home: LOCALMIX_HOME.
-        catalog: None reads the one that comes with localmix, when the name needs it.
+        catalog: None reads the one that comes with localmix and the person's own, when needed.
 
     Raises:
         ModelNotFound: no such name or file; close names are offered.
         NotPulled: the name is known, and its file is not here or not whole.
     """
-    wanted = meaning(parse_name(name), catalog)
+    return find(name, home, catalog).path
+
+
+def find(name: str, home: Path, catalog: Catalog | None = None) -> StoredModel | PathName:
+    """Find a model, as `resolve` does: what is known of it, or a path to an unknown file."""
+    parsed = parse_name(name)
+    inventory = Inventory(home)
+    if isinstance(parsed, AliasName) and (named := inventory.records.find(parsed.text)):
+        model = named.stored()
+        if not model.complete:
+            raise NotPulled(
+                f"the file of {name} has gone: {model.path}",
+                f"put it back, or localmix rm {name}",
+            )
+        return model
+    wanted = meaning(parsed, home, catalog)
     if wanted is None:
-        return embedded().path
+        return embedded()
     if isinstance(wanted, PathName):
-        return existing(wanted)
-    stored = Store(home).find(wanted)
-    if stored is None:
+        existing(wanted)
+        return wanted
+    found = inventory.find(wanted)
+    if found is None and isinstance(wanted, OllamaName):
+        if is_there(Path(name)):
+            return PathName(Path(name))
+        raise NotPulled(f"Ollama has no {wanted.model} on this machine", "localmix list")
+    if found is None:
         raise NotPulled(f"{name} is not on this machine yet", f"localmix pull {name}")
-    if not stored.complete:
+    if not found.complete and isinstance(wanted, OllamaName):
+        theirs = wanted.text.partition("/")[2]
+        raise NotPulled(f"Ollama's download of {theirs} has not finished", f"ollama pull {theirs}")
+    if not found.complete:
         raise NotPulled(f"the download of {name} has not finished", f"localmix pull {name}")
-    return stored.path
+    return found
 
 
-def meaning(name: ModelName, catalog: Catalog | None = None) -> HubName | PathName | None:
-    """Say what a name stands for: a repository's model, a path, or (None) the embedded model.
+def meaning(
+    name: ModelName, home: Path | None = None, catalog: Catalog | None = None
+) -> HubName | OllamaName | PathName | None:
+    """Say what a name stands for: a model of a repository or of Ollama, a path, or (None) `tiny`.
 
     Raises:
         ModelNotFound: an alias that the catalog does not have.
@@ -44,10 +73,13 @@ def meaning(name: ModelName, catalog: Catalog | None = None) -> HubName | PathNa
     if catalog is None:
         from localmix.registry.catalog_file import load_catalog
 
-        catalog = load_catalog()
+        catalog = load_catalog(home=home)
     try:
         model = catalog.find(name)
     except ModelNotFound:
+        # Pulled under a name that the catalog has lost since.
+        if home is not None and (pulled := Inventory(home).find_pulled(name.text)):
+            return pulled.hub_name
         # A file without a suffix, such as a blob of another program; a known alias goes first.
         if is_there(Path(name.text)):
             return PathName(Path(name.text))

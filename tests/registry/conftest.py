@@ -1,11 +1,15 @@
-"""A Hub on the loopback, a store in a fresh folder, and no trace of a person's Hub settings."""
+"""A store in a fresh folder, and the Hub on the loopback."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from support.fake_hub import FakeHub
 
-from localmix.registry import store as store_module
+from localmix.registry import stored
+from localmix.registry.disk.inventory import Inventory
+from localmix.registry.disk.store import Store
 from localmix.registry.hub import Hub
-from localmix.registry.store import Store
 
 
 @pytest.fixture
@@ -14,33 +18,41 @@ def store(tmp_path):
 
 
 @pytest.fixture
+def inventory(store):
+    return Inventory(store.home)
+
+
+@pytest.fixture
 def embedded_file(tmp_path, monkeypatch):
     """Stand a file in for the embedded model, which a checkout may not have yet."""
     package = tmp_path / "package"
     (package / "assets").mkdir(parents=True)
     (package / "assets" / "tiny.gguf").write_bytes(b"GGUF1234")
-    monkeypatch.setattr(store_module.importlib.resources, "files", lambda name: package)
+    monkeypatch.setattr(stored.importlib.resources, "files", lambda name: package)
     return package / "assets" / "tiny.gguf"
-
-
-@pytest.fixture
-def fake_hub(tmp_path, monkeypatch):
-    """Serve a Hub; HF_ENDPOINT names it, as a person would name a mirror."""
-    import huggingface_hub
-    from huggingface_hub import constants
-
-    # huggingface_hub reads these once, when it is imported: too early for one test's variables.
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no_token"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    with FakeHub().serve() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
-        yield server
-        # It keeps connections open for its next request, which would come after this Hub is gone.
-        huggingface_hub.close_session()
 
 
 @pytest.fixture
 def hub(fake_hub):
     return Hub.from_environ()
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A server's certificate, and the file that makes it known."""
+
+    context: ssl.SSLContext
+    path: Path
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate of an authority that nobody knows, for `localhost`."""
+    import trustme
+
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    path = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return Certificate(context, path)

@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localmix.errors import ModelNotFound
-from localmix.registry.names import AliasName, HubName, PathName, is_safe_file, parse_name
+from localmix.registry.names import (
+    AliasName,
+    HubName,
+    OllamaName,
+    PathName,
+    is_safe_file,
+    parse_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +46,31 @@ def test_a_repository_is_named_as_on_the_hub(text, name):
 
 
 @pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("ollama/mistral", OllamaName("mistral", "latest")),
+        ("Ollama/mistral:7b-instruct-q4_K_M", OllamaName("mistral", "7b-instruct-q4_K_M")),
+        ("ollama/someone/model:v1", OllamaName("someone/model", "v1")),
+        ("ollama/library/mistral", OllamaName("mistral")),
+        ("ollama/registry.ollama.ai/library/mistral:7b", OllamaName("mistral", "7b")),
+        ("ollama/ollama.com/someone/model", OllamaName("someone/model")),
+        ("ollama/hf.co/o/r-GGUF:Q4_K_M", OllamaName("hf.co/o/r-GGUF", "Q4_K_M")),
+        ("ollama/hf.co/o/r:f.gguf", OllamaName("hf.co/o/r", "f.gguf")),
+        ("ollama/localhost:5000/library/m:x", OllamaName("localhost:5000/library/m", "x")),
+    ],
+)
+def test_a_model_of_ollama_is_named_as_ollama_does(text, name):
+    assert parse_name(text) == name
+
+
+@pytest.mark.parametrize(
+    "text", ["ollama/m.gguf", "./ollama/mistral", "ollama/a/b/c/d.gguf", "ollama/", "/ollama/m"]
+)
+def test_a_file_in_a_folder_named_ollama_is_a_path(text):
+    assert parse_name(text) == PathName(Path(text))
+
+
+@pytest.mark.parametrize(
     "text", ["./m.gguf", "m.gguf", "M.GGUF", "/a/b.gguf", "../m.gguf", "models/m", "o/r", "a\\b"]
 )
 def test_a_suffix_or_a_separator_makes_a_path(text):
@@ -59,6 +91,10 @@ def test_a_tilde_in_a_path_is_the_users_home():
         "hf.co/o/r//etc/x.gguf",
         "hf.co/o/r/x.txt", "hf.co/o/r/.ssh/x.gguf", "hf.co/o/r/a\\..\\x.gguf", "hf.co/o/r/C:x.gguf",
         "hf.co/o--x/r", "hf.co/o/.r", "hf.co/o/r-", f"hf.co/o/{'r' * 97}", "hf.co/o/r:Q4_0/f.gguf",
+        "ollama/x:", "ollama/:x", "ollama//m", "ollama/m/", "ollama/../m", "ollama/m:..",
+        "ollama/a/b/c/d", "ollama/m:a:b", "ollama/m:a/b", "ollama/m m", "ollama/a:1/m", "ollama/-m",
+        "ollama/.m", "ollama/a\\b", "ollama/h:x/n/m", "ollama/m:a..b", "ollama/o/..:x",
+        f"ollama/{'m' * 81}", f"ollama/m:{'x' * 81}",
         "https://example.com/o/r", "http://example.com/m.gguf",
     ],
 )  # fmt: skip
@@ -74,7 +110,7 @@ def test_any_text_is_a_name_or_a_typed_error(text):
         name = parse_name(text)
     except ModelNotFound:
         return
-    assert isinstance(name, (AliasName, HubName, PathName))
+    assert isinstance(name, (AliasName, HubName, OllamaName, PathName))
 
 
 @given(st.text(alphabet="/.\\:aA~ \x00-", max_size=20))
@@ -85,7 +121,16 @@ def test_a_safe_file_never_leaves_the_folder_it_is_joined_to(path):
         assert ".." not in path.split("/")
 
 
-@pytest.mark.parametrize("text", ["hf.co/o/r", "hf.co/o/r:Q5_K_M", "hf.co/o/r/a/f.gguf"])
-def test_a_hub_name_written_out_means_the_same_again(text):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf.co/o/r",
+        "hf.co/o/r:Q5_K_M",
+        "hf.co/o/r/a/f.gguf",
+        "ollama/m:latest",
+        "ollama/hf.co/o/r:Q4_0",
+    ],
+)
+def test_a_name_written_out_means_the_same_again(text):
     assert parse_name(text).text == text
     assert parse_name(parse_name(text).text) == parse_name(text)

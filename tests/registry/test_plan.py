@@ -1,21 +1,24 @@
 import pytest
-from support.stored import REPO, manifest_of, put
+from support.fake_hub import REVISION
+from support.stored import (
+    CATALOG,
+    NAME,
+    REPO,
+    begin,
+    manifest_of,
+    put,
+    put_in_lm_studio,
+    put_in_ollama,
+    sha256_of,
+    write_gguf,
+)
 
-from localmix.errors import DownloadFailed, ModelNotFound
-from localmix.registry.catalog import Catalog, CatalogEntry, Quantization
+from localmix.errors import DownloadFailed, ModelNotFound, NotPulled
 from localmix.registry.hub import RepoListing
 from localmix.registry.manifest import RepoFile
 from localmix.registry.names import parse_name
+from localmix.registry.naming import copy_name, import_path
 from localmix.registry.plan import choose_files, plan_pull
-
-CATALOG = Catalog(
-    (
-        CatalogEntry("tiny"),
-        CatalogEntry(
-            "small:1b", ("small",), {"Q4_K_M": Quantization("Q4_K_M", 0.7, REPO)}, default="Q4_K_M"
-        ),
-    )
-)
 
 
 def chosen(name, *paths):
@@ -78,58 +81,190 @@ def test_a_repository_without_model_files_says_so():
     assert "-GGUF" in caught.value.hint
 
 
-def test_a_plan_names_repository_files_and_sizes_and_writes_nothing(fake_hub, hub, store):
+def test_a_plan_names_repository_files_and_sizes_and_writes_nothing(fake_hub, hub, inventory):
     fake_hub.add(REPO, {"Model-Q4_K_M.gguf": b"x" * 70, "Model-Q8_0.gguf": b"x" * 90})
-    plan = plan_pull("small", store, hub, CATALOG)
-    assert (plan.name, plan.repo, plan.quantization) == ("small:1b-q4_K_M", REPO, "Q4_K_M")
-    assert [file.path for file in plan.files] == ["Model-Q4_K_M.gguf"]
+    plan = plan_pull("small", inventory, hub, CATALOG)
+    assert (plan.name, plan.manifest.name) == ("small:1b-q4_K_M", "small:1b-q4_K_M")
+    assert (plan.manifest.repo, plan.manifest.quantization) == (REPO, "Q4_K_M")
+    assert (plan.manifest.revision, plan.manifest.pulled_at) == (REVISION, "")
+    assert plan.manifest.files == (RepoFile("Model-Q4_K_M.gguf", 70, sha256_of(b"x" * 70)),)
+    assert plan.missing == plan.manifest.files
     assert (plan.size_bytes, plan.missing_bytes, plan.stored) == (70, 70, None)
-    assert not store.home.exists()
+    assert plan.others == (("Q8_0", 90),)
+    assert not inventory.home.exists()
     assert fake_hub.paths("HEAD") == []
 
 
-def test_a_model_outside_the_catalog_is_named_by_its_repository(fake_hub, hub, store):
-    fake_hub.add("o/r", {"m-Q8_0.gguf": b"x", "odd.gguf": b"x"})
-    assert plan_pull("hf.co/o/r:q8_0", store, hub, CATALOG).name == "hf.co/o/r:Q8_0"
-    assert plan_pull("hf.co/o/r/odd.gguf", store, hub, CATALOG).name == "hf.co/o/r/odd.gguf"
+def test_a_model_outside_the_catalog_is_named_by_its_repository(fake_hub, hub, inventory):
+    fake_hub.add("o/r", {"m-Q8_0.gguf": b"x", "odd.gguf": b"y"})
+    assert plan_pull("hf.co/o/r:q8_0", inventory, hub, CATALOG).name == "hf.co/o/r:Q8_0"
+    assert plan_pull("hf.co/o/r/m-Q8_0.gguf", inventory, hub, CATALOG).name == "hf.co/o/r:Q8_0"
+    assert plan_pull("hf.co/o/r/odd.gguf", inventory, hub, CATALOG).name == "hf.co/o/r/odd.gguf"
 
 
-def test_a_model_that_is_here_needs_no_hub(fake_hub, hub, store):
+def test_a_name_means_one_model_where_a_quantization_is_there_twice(fake_hub, hub, inventory):
+    paths = (
+        "Model-Q4_K_M.gguf",
+        "new/Model-Q4_K_M.gguf",
+        "z-Q8_0-00001-of-00002.gguf",
+        "zz-Q8_0.gguf",
+    )
+    fake_hub.add(REPO, {path: path.encode() for path in paths})
+    names = {
+        path: plan_pull(f"hf.co/{REPO}/{path}", inventory, hub, CATALOG).name
+        for path in paths
+        if "of" not in path
+    }
+    assert names == {
+        "Model-Q4_K_M.gguf": "small:1b-q4_K_M",
+        "new/Model-Q4_K_M.gguf": f"hf.co/{REPO}/new/Model-Q4_K_M.gguf",
+        "zz-Q8_0.gguf": f"hf.co/{REPO}/zz-Q8_0.gguf",
+    }
+    for path, name in names.items():
+        assert plan_pull(name, inventory, hub, CATALOG).manifest.files[0].path == path
+
+
+@pytest.mark.parametrize("name", ["small", NAME, f"hf.co/{REPO}", "mine"])
+def test_a_model_that_is_here_needs_no_hub(fake_hub, hub, inventory, store, name):
     put(store, manifest_of())
-    plan = plan_pull("small", store, hub, CATALOG)
+    copy_name(NAME, "mine", inventory, CATALOG)
+    plan = plan_pull(name, inventory, hub, CATALOG)
     assert plan.stored is not None
     assert plan.stored.complete
     assert (plan.missing, plan.size_bytes) == ((), 10)
     assert fake_hub.requests == []
 
 
-def test_a_repository_alone_means_the_hubs_default_whatever_else_is_here(fake_hub, hub, store):
+def test_a_model_that_lacks_a_part_lacks_that_part_only(fake_hub, hub, inventory, store):
+    manifest = put(store, manifest_of(n_shards=3), n_files=2)
+    fake_hub.add(REPO, {file.path: b"x" * 10 for file in manifest.files})
+    plan = plan_pull(NAME, inventory, hub, CATALOG)
+    assert plan.missing == manifest.files[2:]
+    assert (plan.size_bytes, plan.missing_bytes) == (30, 10)
+
+
+def test_what_an_earlier_pull_has_left_is_counted(fake_hub, hub, inventory, store):
+    begin(store, manifest_of(), n_bytes=4)
+    fake_hub.add(REPO, {"Model-Q4_K_M.gguf": b"x" * 10})
+    plan = plan_pull(NAME, inventory, hub, CATALOG)
+    assert (plan.arrived_bytes, plan.missing_bytes, plan.size_bytes) == (4, 6, 10)
+
+
+def test_what_is_left_of_another_version_does_not_count(fake_hub, hub, inventory, store):
+    begin(store, manifest_of(), n_bytes=4)
+    fake_hub.add(REPO, {"Model-Q4_K_M.gguf": b"y" * 10})
+    assert plan_pull(NAME, inventory, hub, CATALOG).missing_bytes == 10
+
+
+def test_a_damaged_manifest_is_mended_by_a_pull(fake_hub, hub, inventory, store):
+    manifest = put(store, manifest_of())
+    store.manifest_path(manifest).write_text("{")
+    fake_hub.add(REPO, {"Model-Q4_K_M.gguf": b"x" * 10})
+    assert plan_pull(NAME, inventory, hub, CATALOG).missing == manifest.files
+
+
+def test_a_repository_alone_means_the_hubs_default_whatever_else_is_here(
+    fake_hub, hub, inventory, store
+):
     put(store, manifest_of("Q8_0"))
     fake_hub.add(REPO, {"Model-Q8_0.gguf": b"x" * 10, "Model-Q4_K_M.gguf": b"x" * 70})
-    plan = plan_pull(f"hf.co/{REPO}", store, hub, CATALOG)
-    assert (plan.stored, plan.quantization, plan.missing_bytes) == (None, "Q4_K_M", 70)
+    plan = plan_pull(f"hf.co/{REPO}", inventory, hub, CATALOG)
+    assert (plan.stored, plan.manifest.quantization, plan.missing_bytes) == (None, "Q4_K_M", 70)
 
 
-def test_the_only_model_of_a_repository_is_known_to_be_here(fake_hub, hub, store):
+def test_the_only_model_of_a_repository_is_known_to_be_here(fake_hub, hub, inventory, store):
     put(store, manifest_of("Q8_0"))
     fake_hub.add(REPO, {"Model-Q8_0.gguf": b"x" * 10})
-    plan = plan_pull(f"hf.co/{REPO}", store, hub, CATALOG)
+    plan = plan_pull(f"hf.co/{REPO}", inventory, hub, CATALOG)
     assert plan.stored is not None
     assert plan.stored.complete
 
 
-def test_the_embedded_model_needs_no_pull(fake_hub, hub, store, embedded_file):
-    plan = plan_pull("tiny", store, hub, CATALOG)
+def test_the_newest_version_is_asked_for_when_wanted(fake_hub, hub, inventory, store):
+    put(store, manifest_of())
+    repo = fake_hub.add(REPO, {"Model-Q4_K_M.gguf": b"x" * 10})
+    plan = plan_pull(NAME, inventory, hub, CATALOG, newest=True)
+    assert plan.stored is not None
+    repo.update({"Model-Q4_K_M.gguf": b"y" * 20})
+    plan = plan_pull(NAME, inventory, hub, CATALOG, newest=True)
+    assert (plan.stored, plan.missing_bytes, plan.manifest.revision) == (None, 20, repo.sha)
+    assert plan_pull(NAME, inventory, hub, CATALOG).stored is not None
+
+
+def test_an_older_one_is_brought_up_to_date_whatever_else_is_here(fake_hub, hub, inventory, store):
+    put(store, manifest_of())
+    put_in_ollama(content=b"y" * 20)
+    fake_hub.add(REPO, {"Model-Q4_K_M.gguf": b"y" * 20})
+    plan = plan_pull(NAME, inventory, hub, CATALOG, newest=True)
+    assert (plan.stored, plan.missing_bytes) == (None, 20)
+
+
+def test_a_model_that_ollama_has_is_not_downloaded_again(fake_hub, hub, inventory):
+    blob = put_in_ollama(content=b"x" * 70)
+    fake_hub.add(REPO, {"Model-Q4_K_M.gguf": b"x" * 70})
+    plan = plan_pull("small", inventory, hub, CATALOG)
+    assert (plan.name, plan.stored.path) == ("ollama/mistral:latest", blob)
+    assert (plan.missing, plan.missing_bytes, plan.size_bytes) == ((), 0, 70)
+    assert not inventory.home.exists()
+
+
+@pytest.mark.parametrize(
+    "put_there", [put_in_lm_studio, lambda: put_in_ollama(f"hf.co/{REPO}/Q4_K_M")]
+)
+def test_a_hidden_model_of_another_program_is_here(fake_hub, hub, inventory, put_there):
+    path = put_there()
+    inventory.records.hide(path)
+    plan = plan_pull("small", inventory, hub, CATALOG)
+    assert plan.stored.path == path
+    assert fake_hub.requests == []
+
+
+def test_a_model_that_another_program_has_not_whole_is_downloaded(fake_hub, hub, inventory):
+    put_in_ollama(f"hf.co/{REPO}/Q4_K_M", size=99)
+    fake_hub.add(REPO, {"Model-Q4_K_M.gguf": b"x" * 10})
+    assert plan_pull("small", inventory, hub, CATALOG).missing_bytes == 10
+
+
+def test_the_embedded_model_needs_no_pull(fake_hub, hub, inventory, embedded_file):
+    plan = plan_pull("tiny", inventory, hub, CATALOG)
     assert plan.stored is not None
     assert (plan.stored.path, plan.size_bytes) == (embedded_file, 8)
     assert fake_hub.requests == []
 
 
-def test_a_path_is_nothing_to_pull(hub, store, tmp_path):
-    path = tmp_path / "m.gguf"
-    path.write_bytes(b"")
-    with pytest.raises(ModelNotFound, match="on this disk already"):
-        plan_pull(str(path), store, hub, CATALOG)
+def test_a_path_is_nothing_to_pull(hub, inventory, tmp_path):
+    path = write_gguf(tmp_path / "m.gguf")
+    with pytest.raises(ModelNotFound, match="nothing to pull") as caught:
+        plan_pull(str(path), inventory, hub, CATALOG)
+    assert caught.value.hint == f"localmix run {path}"
     with pytest.raises(ModelNotFound, match="no file") as caught:
-        plan_pull("owner/Model-GGUF", store, hub, CATALOG)
+        plan_pull("owner/Model-GGUF", inventory, hub, CATALOG)
     assert "hf.co/owner/Model-GGUF" in caught.value.hint
+
+
+def test_a_model_of_ollama_is_nothing_to_pull(hub, inventory):
+    with pytest.raises(ModelNotFound, match="nothing to pull"):
+        plan_pull("ollama/mistral", inventory, hub, CATALOG)
+
+
+def test_an_imported_file_that_has_gone_cannot_be_pulled(hub, inventory, tmp_path):
+    path = write_gguf(tmp_path / "m.gguf")
+    import_path(path, inventory, "mine", CATALOG)
+    assert plan_pull("mine", inventory, hub, CATALOG).stored.path == path
+    path.unlink()
+    with pytest.raises(NotPulled, match="has gone"):
+        plan_pull("mine", inventory, hub, CATALOG)
+
+
+def test_what_is_here_under_another_name_is_found_under_the_hubs_name_too(fake_hub, hub, inventory):
+    # Ollama's file is byte for byte the Hub's: a pull downloads nothing, and then it can be run.
+    fake_hub.add(REPO, {"Model-Q4_K_M.gguf": b"the same bytes"})
+    put_in_ollama(content=b"the same bytes")
+    name = f"hf.co/{REPO}:Q4_K_M"
+    plan = plan_pull(name, inventory, hub)
+    assert plan.stored is not None
+    assert plan.twin == f"{REPO}/Model-Q4_K_M.gguf"
+    assert inventory.find(parse_name(name)) is None
+    inventory.records.note_twin(plan.twin, plan.stored.name)
+    assert inventory.find(parse_name(name)).path == plan.stored.path
+    assert plan_pull(name, inventory, hub).twin == ""
