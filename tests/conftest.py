@@ -6,6 +6,7 @@ import pytest
 
 OUR_VARIABLES = ("LOCALMIX_THREADS", "LOCALMIX_ISA")
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "HTTPS_PROXY", "SSL_CERT_FILE")
+PLACES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "APPDATA")
 
 
 @pytest.fixture(scope="session")
@@ -19,10 +20,12 @@ def isolated(tmp_path_factory, monkeypatch, kernel_cache):
     """Point every folder to a fresh one and refuse connections that leave this machine."""
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
     monkeypatch.setenv("LOCALMIX_HOME", str(home / "localmix"))
     monkeypatch.setenv("LOCALMIX_CACHE", str(kernel_cache))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
-    for name in (*OUR_VARIABLES, *HUB_VARIABLES):
+    monkeypatch.setenv("OLLAMA_MODELS", str(home / "ollama"))
+    for name in (*OUR_VARIABLES, *HUB_VARIABLES, *PLACES):
         monkeypatch.delenv(name, raising=False)
 
     connect = socket.socket.connect
@@ -33,3 +36,22 @@ def isolated(tmp_path_factory, monkeypatch, kernel_cache):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect_locally)
+
+
+@pytest.fixture
+def fake_hub(tmp_path, monkeypatch):
+    """Serve a Hub; HF_ENDPOINT names it, as a person would name a mirror."""
+    import huggingface_hub
+    from huggingface_hub import constants
+    from support.fake_hub import FakeHub
+
+    # huggingface_hub reads these once, when it is imported: too early for one test's variables.
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no_token"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with FakeHub().serve() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
+        # It keeps connections open for its next request, which would come after this Hub is gone.
+        huggingface_hub.close_session()

@@ -1,6 +1,7 @@
 """Streams as a process has them."""
 
 import io
+import re
 
 
 class Terminal(io.StringIO):
@@ -10,3 +11,8 @@ class Terminal(io.StringIO):
 
     def isatty(self):
         return True
+
+
+def plain(text):
+    """What a terminal was told, without colours and movements of the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
