@@ -29,13 +29,15 @@ ONE_DOOR = {
     "llvmlite": "kernels/",
     "gguf": "gguf/",
     "huggingface_hub": "registry/hub.py",
+    "urllib3": "registry/download/ranges.py",
+    "certifi": "registry/download/ranges.py",
     "typer": "cli/",
     "rich": "cli/",
     "jinja2": "text/sandbox/",
     "sentencepiece": "text/spm.py",
     "tokenizers": "text/bpe.py",
     "platformdirs": "settings.py",
-    "filelock": "registry/store.py",
+    "filelock": "registry/disk/store.py",
     "threadpoolctl": "execute/reference.py",
 }
 """The one place that imports a dependency, so that another could take its place."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from localmix import units
+from localmix import settings, units
 from localmix.cli.options import RunOptions
 from localmix.cli.progress import load_model
 from localmix.cli.terminal import StatusLine, Streams, console, printable
@@ -35,16 +35,19 @@ STATS_KEYS = (
 def open_model(options: RunOptions, streams: Streams) -> Model:
     """Load the model; when it is missing and a person is there, download it first."""
     from localmix.errors import NotPulled
+    from localmix.registry.disk.records import Records
 
     try:
         model = load_model(options.model, streams.stderr, **options.load_settings())
     except NotPulled:
         if not streams.person_is_there:
             raise
-        from localmix.cli.models import download
+        from localmix.cli.pull import offer
 
-        download(options.model, streams)
+        if not offer(options.model, streams):
+            raise
         model = load_model(options.model, streams.stderr, **options.load_settings())
+    Records(settings.home()).note_use(model.path)
     if model.n_ctx > model.config.context_length:
         console(streams.stderr).print(
             f"[warn]note:[/warn] the model was trained for {model.config.context_length} tokens; "

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from localmix import __version__
-from localmix.cli import bench, experts, machine, models, run
+from localmix.cli import bench, experts, hub, machine, models, pull, run, store
 from localmix.cli.errors import guard
 from localmix.cli.help import Command, Group
 from localmix.cli.terminal import Streams
@@ -52,9 +52,17 @@ def build() -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     table = (
         ("run", run.run, run.EXAMPLES),
-        ("pull", models.pull, models.PULL_EXAMPLES),
+        ("pull", pull.pull, pull.EXAMPLES),
         ("list", models.list_models, models.LIST_EXAMPLES),
         ("show", models.show, models.SHOW_EXAMPLES),
+        ("rm", store.rm, store.RM_EXAMPLES),
+        ("cp", store.cp, store.CP_EXAMPLES),
+        ("import", store.import_models, store.IMPORT_EXAMPLES),
+        ("verify", store.verify, store.VERIFY_EXAMPLES),
+        ("prune", store.prune, store.PRUNE_EXAMPLES),
+        ("search", hub.search, hub.SEARCH_EXAMPLES),
+        ("outdated", hub.outdated, hub.OUTDATED_EXAMPLES),
+        ("update", hub.update, hub.UPDATE_EXAMPLES),
         ("experts", experts.experts, experts.EXAMPLES),
         ("bench", bench.bench, bench.EXAMPLES),
         ("warmup", machine.warmup, machine.WARMUP_EXAMPLES),

@@ -1,23 +1,27 @@
-"""`localmix pull`, `list` and `show`: the models on this machine and on their way to it."""
+"""`localmix list` and `show`: the models on this machine, and what they are made of."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from localmix import units
+from localmix import settings, units
 from localmix.cli.options import flag
-from localmix.cli.progress import shown_progress
-from localmix.cli.terminal import Streams, console, write_fields, write_json, write_table
+from localmix.cli.terminal import (
+    Streams,
+    console,
+    write_fields,
+    write_json,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from localmix.gguf import GGUFFile
     from localmix.model.config import ModelConfig
-    from localmix.registry.hub import Hub
-    from localmix.registry.plan import PullPlan
-    from localmix.registry.store import Store, StoredModel
+    from localmix.registry.stored import StoredModel
 
 LIST_EXAMPLES = """
 localmix list
@@ -30,107 +34,42 @@ localmix show mixtral --json
 localmix show ./model.gguf
 """
 
-PULL_EXAMPLES = """
-localmix pull mistral
-localmix pull mixtral:8x7b-instruct-v0.1-q4_0 --dry-run
-localmix pull hf.co/OWNER/REPO:Q5_K_M
-"""
+_HEADER = ("name", "size", "modified", "used", "from", "state")
 
 _Json = Annotated[bool, flag("--json", text="JSON instead of text.", group="Options")]
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, or a .gguf file.")]
 
 
-def pull(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="What to download.")],
-    dry_run: Annotated[
-        bool, flag("--dry-run", text="Only say what would be downloaded.", group="Options")
-    ] = False,
-) -> None:
-    """Download models, verified by their SHA-256.
-
-    All names are looked up before the first byte is downloaded.
-    """
-    from localmix import settings
-    from localmix.registry.hub import Hub
-    from localmix.registry.plan import plan_pull
-    from localmix.registry.store import Store
-
-    streams = Streams.standard()
-    store, hub = Store(settings.home()), Hub.from_environ()
-    plans = [plan_pull(name, store, hub) for name in names]
-    if dry_run:
-        for i_plan, plan in enumerate(plans):
-            streams.stdout.write("\n" if i_plan else "")
-            write_fields(_plan_fields(plan), streams.stdout)
-        return
-    for plan in plans:
-        _carry_out(plan, store, hub, streams)
-
-
-def download(name: str, streams: Streams) -> None:
-    """Download one model: what `run` does when it is missing and a person is there."""
-    from localmix import settings
-    from localmix.registry.hub import Hub
-    from localmix.registry.plan import plan_pull
-    from localmix.registry.store import Store
-
-    store, hub = Store(settings.home()), Hub.from_environ()
-    _carry_out(plan_pull(name, store, hub), store, hub, streams)
-
-
-def _carry_out(plan: PullPlan, store: Store, hub: Hub, streams: Streams) -> None:
-    from localmix.registry.pull import pull as carry_out
-
-    page = console(streams.stderr)
-    if plan.stored is not None:
-        page.print(f"{plan.name} is here already ({units.size(plan.size_bytes)})", markup=False)
-        return
-    with shown_progress(streams.stderr) as on_progress:
-        model = carry_out(plan, store, hub, on_progress)
-    page.print(f"{model.name} is here: {units.size(model.size_bytes)}, checked", markup=False)
-
-
-def _plan_fields(plan: PullPlan) -> list[tuple[str, str]]:
-    """The lines of `pull --dry-run`."""
-    if not plan.repo:
-        return [("name", plan.name), ("size", f"{units.size(plan.size_bytes)}, inside localmix")]
-    return [
-        ("name", plan.name),
-        ("repo", f"hf.co/{plan.repo}"),
-        *(("file", f"{file.path}, {units.size(file.size_bytes)}") for file in plan.files),
-        ("size", units.size(plan.size_bytes)),
-        ("to download", units.size(plan.missing_bytes)),
-    ]
-
-
 def list_models(json: _Json = False) -> None:
-    """List the models on this machine."""
-    from localmix import settings
-    from localmix.registry.store import Store
+    """List the models on this machine, also those that other programs have downloaded.
+
+    Models of Ollama, of the Hugging Face cache and of LM Studio are used where they lie.
+    """
+    from localmix.registry.disk.inventory import Inventory
 
     streams = Streams.standard()
-    models = Store(settings.home()).list()
+    inventory = Inventory(settings.home())
+    models, used = inventory.list(), inventory.records.last_used()
     if json:
-        write_json([_list_record(model) for model in models], streams.stdout)
+        records = [_list_record(m, used.get(str(m.path.absolute()))) for m in models]
+        write_json(records, streams.stdout)
         return
     if not models:
         console(streams.stderr).print("no models here yet: localmix pull mistral", style="muted")
         return
-    rows = [
-        (
-            model.name,
-            units.size(model.size_bytes),
-            f"{model.modified.astimezone():%Y-%m-%d %H:%M}",
-            "complete" if model.complete else "partial: pull it again",
-        )
-        for model in models
-    ]
-    write_table(rows, streams.stdout, header=("name", "size", "modified", "state"), right=(1,))
+    # A column of nothing but "complete" would take the place of names.
+    n_columns = len(_HEADER) - all(model.complete for model in models)
+    header = _HEADER[:n_columns]
+    rows = [_row(m, used.get(str(m.path.absolute())))[:n_columns] for m in models]
+    write_table(rows, streams.stdout, header=header, right=(1,), spare=(2, 3, 4))
+    unfinished = [model.name for model in models if model.whole_bytes and not model.complete]
+    if unfinished:
+        hint = f"to finish it: localmix pull {unfinished[0]}"
+        console(streams.stderr).print(hint, style="muted", markup=False)
 
 
 def show(name: _Name, json: _Json = False) -> None:
-    """Show what a model is made of, from its file alone."""
-    from localmix import settings
+    """Show what a model is made of, from its file alone, and what it wants of memory."""
     from localmix.gguf import GGUFFile
     from localmix.model.config import ModelConfig
     from localmix.registry.resolve import resolve
@@ -144,7 +83,40 @@ def show(name: _Name, json: _Json = False) -> None:
             write_fields(_show_fields(name, file, config), streams.stdout)
 
 
-def _list_record(model: StoredModel) -> dict[str, Any]:
+def _row(model: StoredModel, last_used: datetime | None) -> tuple[str, ...]:
+    """One line of `list`."""
+    return (
+        model.name,
+        units.size(model.size_bytes),
+        f"{model.modified.astimezone():%Y-%m-%d %H:%M}",
+        _ago(last_used),
+        model.origin,
+        _state(model),
+    )
+
+
+def _ago(then: datetime | None) -> str:
+    """Say how long ago something was, roughly."""
+    if then is None:
+        return "never"
+    minutes = (datetime.now(timezone.utc) - then).total_seconds() / 60
+    for size, unit in ((60 * 24, "d"), (60, "h"), (1, "min")):
+        if minutes >= size:
+            return f"{int(minutes // size)} {unit} ago"
+    return "just now"
+
+
+def _state(model: StoredModel) -> str:
+    if model.complete:
+        return "complete"
+    if model.origin in ("imported", "copied"):
+        return "its file has gone"
+    if model.whole_bytes:
+        return f"partial, {100 * model.size_bytes // model.whole_bytes} %"
+    return "partial"
+
+
+def _list_record(model: StoredModel, last_used: datetime | None) -> dict[str, Any]:
     """One entry of `list --json`."""
     return {
         "name": model.name,
@@ -152,6 +124,8 @@ def _list_record(model: StoredModel) -> dict[str, Any]:
         "size_bytes": model.size_bytes,
         "modified": model.modified.isoformat(),
         "complete": model.complete,
+        "origin": model.origin,
+        "last_used": last_used.isoformat() if last_used else None,
     }
 
 
@@ -173,8 +147,11 @@ def _show_record(name: str, file: GGUFFile, config: ModelConfig) -> dict[str, An
 
 def _show_fields(name: str, file: GGUFFile, config: ModelConfig) -> list[tuple[str, str]]:
     """The lines of `show`, in the order of what people ask first."""
+    from localmix.cli.fit import memory, verdict
+    from localmix.engine.fit import fit_of
     from localmix.gguf.summary import n_parameters, quantization_label, tensor_types
 
+    fit = fit_of(file.headers)
     types = tensor_types(file.tensors)
     shards = f" in {len(file.shards)} files" if len(file.shards) > 1 else ""
     heads = f"{config.n_heads} heads, {config.n_kv_heads} for keys and values, of {config.head_dim}"
@@ -182,6 +159,8 @@ def _show_fields(name: str, file: GGUFFile, config: ModelConfig) -> list[tuple[s
         ("name", config.name or name),
         ("file", str(file.path)),
         ("size", units.size(file.size_bytes) + shards),
+        ("memory", memory(fit)),
+        ("fit", verdict(fit)),
         ("architecture", config.architecture),
         ("parameters", units.count(n_parameters(file.tensors))),
         ("quantization", quantization_label(file)),

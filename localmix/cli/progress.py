@@ -25,7 +25,7 @@ LINE_EVERY_S = 10.0
 
 COMPILING = "compiling kernels for this CPU, once"
 
-_VERBS = {"download": "downloading", "verify": "checking"}
+_VERBS = {"download": "downloading", "verify": "checking", "repair": "came wrong, comparing"}
 
 
 @contextmanager
@@ -36,6 +36,17 @@ def shown_progress(stderr: TextIO) -> Iterator[OnProgress]:
         return
     with _bar(stderr) as bar:
         yield Bar(bar)
+
+
+@contextmanager
+def shown_asking(stderr: TextIO) -> Iterator[None]:
+    """Say that the Hub is asked, when it takes longer than a moment."""
+    status = StatusLine(stderr, delay_s=0.5)
+    status.show("asking the Hub")
+    try:
+        yield
+    finally:
+        status.clear()
 
 
 @contextmanager
@@ -79,18 +90,24 @@ class Lines:
         self._clock = clock
         self._stage: tuple[str, str] | None = None
         self._start_s = self._last_s = 0.0
+        self._start_bytes, self._trouble = 0, ""
 
     def __call__(self, progress: PullProgress) -> None:
         """Write a line if one is due."""
         now_s = self._clock()
-        if self._stage != (progress.stage, progress.file):
-            self._stage, self._start_s, self._last_s = (progress.stage, progress.file), now_s, now_s
-            self._write(f"{_title(progress)}, {units.size(progress.file_bytes)}")
-        elif now_s - self._last_s >= LINE_EVERY_S:
+        stage = (progress.stage, progress.file)
+        if self._stage != stage and not _is_brief(progress):
+            self._stage, self._start_s, self._last_s = stage, now_s, now_s
+            self._start_bytes = progress.done_bytes
+            self._write(_title(progress) + _size_of_stage(progress))
+        elif self._stage == stage and now_s - self._last_s >= LINE_EVERY_S:
             self._last_s = now_s
-            speed = units.size(progress.done_bytes / (now_s - self._start_s))
-            share = 100 * progress.done_bytes / max(progress.file_bytes, 1)
-            self._write(f"  {share:.0f} %, {speed}/s")
+            bytes_s = (progress.done_bytes - self._start_bytes) / (now_s - self._start_s)
+            share = 100 * progress.done_bytes / max(progress.total_bytes, 1)
+            self._write(f"  {share:.0f} %, {_speed(progress, bytes_s)}")
+        if progress.trouble and progress.trouble != self._trouble:
+            self._trouble = progress.trouble
+            self._write(_trouble(progress))
 
     def _write(self, line: str) -> None:
         self._stderr.write(line + "\n")
@@ -98,25 +115,68 @@ class Lines:
 
 
 class Bar:
-    """A bar for the file and the stage at work."""
+    """A bar for the stage at work, gone when all is done; what goes wrong is written above it."""
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
-        self._task = bar.add_task("asking the Hub", total=None)
-        self._stage: tuple[str, str] | None = None
+        self._task = bar.add_task(_VERBS["download"], total=None, figures="")
+        self._stage: str | None = None
+        self._trouble = ""
 
     def __call__(self, progress: PullProgress) -> None:
         """Move the bar."""
-        if self._stage != (progress.stage, progress.file):
-            self._stage = (progress.stage, progress.file)
-            self._bar.reset(self._task, total=progress.file_bytes, description=_title(progress))
-        self._bar.update(self._task, completed=progress.done_bytes)
+        if self._stage != progress.stage and not _is_brief(progress):
+            self._stage = progress.stage
+            if progress.stage != "wait":
+                # What was there before must not count as speed.
+                total, done = progress.total_bytes, progress.done_bytes
+                title = _title(progress, with_file=False)
+                self._bar.reset(self._task, total=total, completed=done, description=title)
+        if progress.trouble and progress.trouble != self._trouble:
+            self._trouble = progress.trouble
+            self._bar.console.print(_trouble(progress), style="muted", markup=False)
+        if self._stage == progress.stage:
+            self._draw(progress)
+
+    def _draw(self, progress: PullProgress) -> None:
+        title = "trying again" if progress.trouble else _title(progress, with_file=False)
+        figures = ""
+        if progress.stage != "wait":
+            self._bar.update(self._task, completed=progress.done_bytes)
+            done, total = units.size(progress.done_bytes), units.size(progress.total_bytes)
+            speed = _speed(progress, self._bar.tasks[0].speed or 0.0)
+            figures = f"{done:>7} of {total}, {speed}"
+        self._bar.update(self._task, description=title, figures=figures)
 
 
-def _title(progress: PullProgress) -> str:
+def _is_brief(progress: PullProgress) -> bool:
+    """Say whether checking is over before anybody could read that it began."""
+    left_bytes = progress.total_bytes - progress.done_bytes
+    return progress.stage == "verify" and left_bytes < 100_000_000
+
+
+def _title(progress: PullProgress, with_file: bool = True) -> str:
     """What is done to which file: `downloading 2/5 NAME`."""
-    place = f"{progress.i_file + 1}/{progress.n_files} " if progress.n_files > 1 else ""
-    return f"{_VERBS[progress.stage]} {place}{one_line(progress.file.rpartition('/')[2])}"
+    place = f" {progress.i_file + 1}/{progress.n_files}" if progress.n_files > 1 else ""
+    file = f" {one_line(progress.file.rpartition('/')[2])}" if with_file else ""
+    if progress.stage == "wait":
+        return "waiting for another localmix that downloads it"
+    return f"{_VERBS[progress.stage]}{place}{file}"
+
+
+def _size_of_stage(progress: PullProgress) -> str:
+    return "" if progress.stage == "wait" else f", {units.size(progress.total_bytes)}"
+
+
+def _speed(progress: PullProgress, bytes_s: float) -> str:
+    """How fast it goes, and how long it will take at that speed: `32.0 MB/s, 3.1 s left`."""
+    left_bytes = progress.total_bytes - progress.done_bytes
+    left = f", {units.seconds(left_bytes / bytes_s)} left" if bytes_s > 0 and left_bytes else ""
+    return f"{units.size(bytes_s)}/s{left}"
+
+
+def _trouble(progress: PullProgress) -> str:
+    return f"  {one_line(progress.trouble)}; trying again"
 
 
 def _bar(stderr: TextIO) -> Progress:
@@ -124,10 +184,8 @@ def _bar(stderr: TextIO) -> Progress:
 
     return progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(bar_width=24),
-        progress.TextColumn("{task.percentage:>3.0f} %"),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(compact=True),
+        progress.BarColumn(bar_width=20),
+        progress.TextColumn("{task.fields[figures]}", markup=False),
         console=console(stderr),
+        transient=True,
     )

@@ -62,6 +62,18 @@ class Streams:
         return self.stdin.isatty() and self.stderr.isatty()
 
 
+def confirm(question: str, streams: Streams, default: bool) -> bool:
+    """Ask a person; an empty line is the default, the end of the input is a no."""
+    streams.stderr.write(f"{one_line(question)} [{'Y/n' if default else 'y/N'}] ")
+    streams.stderr.flush()
+    line = streams.stdin.readline()
+    if not line:
+        streams.stderr.write("\n")
+        return False
+    answer = line.strip().lower()
+    return answer in ("y", "yes") if answer else default
+
+
 def console(stream: TextIO) -> Console:
     """A rich console on a stream: our theme, no guesses at colours, no wrapped lines."""
     from rich.console import Console
@@ -106,8 +118,17 @@ def write_table(
     stdout: TextIO,
     header: Sequence[str] = (),
     right: Sequence[int] = (),
+    spare: Sequence[int] = (),
 ) -> None:
-    """Write rows in columns two spaces apart, the header muted; `right` are columns of numbers."""
+    """Write rows in columns two spaces apart, the header muted.
+
+    Args:
+        rows: cells, as many in each row.
+        stdout: where they go.
+        header: the names of the columns.
+        right: columns of numbers.
+        spare: columns to do without, the first one first, while a terminal is too narrow.
+    """
     from rich.cells import cell_len
 
     lines = [[one_line(cell) for cell in row] for row in ([header] if header else []) + list(rows)]
@@ -115,10 +136,15 @@ def write_table(
         return
     widths = [max(cell_len(cell) for cell in column) for column in zip(*lines, strict=True)]
     page = console(stdout)
+    shown = list(range(len(widths)))
+    for i_column in spare if stdout.isatty() else ():
+        if sum(widths[i] + 2 for i in shown) - 2 > page.width:
+            shown.remove(i_column)
     for i_line, line in enumerate(lines):
         cells = []
-        for i_column, (cell, width) in enumerate(zip(line, widths, strict=True)):
-            gap = " " * (width - cell_len(cell))
+        for i_column in shown:
+            gap = " " * (widths[i_column] - cell_len(line[i_column]))
+            cell = line[i_column]
             cells.append(gap + cell if i_column in right else cell + gap)
         style = "muted" if header and i_line == 0 else None
         page.print("  ".join(cells).rstrip(), style=style, markup=False)

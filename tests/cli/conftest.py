@@ -90,3 +90,41 @@ def warm():
     import localmix
 
     localmix.load("tiny").close()
+
+
+@pytest.fixture
+def memory_of(monkeypatch):
+    """Say how much memory this machine has, free and in all."""
+    from localmix.engine import memory
+
+    def put(free_bytes, total_bytes=None):
+        monkeypatch.setattr(memory, "free_bytes", lambda: free_bytes)
+        monkeypatch.setattr(memory, "total_bytes", lambda: total_bytes or free_bytes)
+
+    put(16 * 10**9, 32 * 10**9)
+    return put
+
+
+@pytest.fixture(scope="session")
+def gguf_bytes(tmp_path_factory):
+    """A small model that localmix can run."""
+    from support.models import Q, Shape, write_model
+
+    path = tmp_path_factory.mktemp("model") / "small.gguf"
+    return write_model(path, Shape(n_experts=4), quant=Q.Q8_0).read_bytes()
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The names of the models that were loaded, which compiles their kernels."""
+    names = []
+    monkeypatch.setattr("localmix.cli.pull.load_model", lambda name, stderr: Loaded(names, name))
+    return names
+
+
+class Loaded:
+    def __init__(self, names, name):
+        names.append(name)
+
+    def close(self):
+        pass

@@ -3,10 +3,12 @@
 import errno
 import io
 import re
+import shlex
 
 import pytest
 import typer
 
+from localmix.cli.app import build
 from localmix.cli.errors import WrongUsage, explain, guard, write_report
 from localmix.cli.terminal import Streams
 from localmix.errors import ContextFull, LocalmixError, NotPulled
@@ -145,6 +147,16 @@ WRONG = {
     ("run", "tiny", "hi", "--raw", "--system", "x"): "--raw takes PROMPT as it is",
     ("show",): "missing argument",
     ("pull",): "missing argument",
+    ("pull", "tiny", "--ctx", "0"): "--ctx must be at least 1, not 0",
+    ("pull", "tiny", "--kv", "f64"): "--kv must be one of f16, q8_0, f32, not 'f64'",
+    ("rm",): "missing argument",
+    ("cp", "tiny"): "missing argument",
+    ("import",): "missing argument",
+    ("import", "a.gguf", "b.gguf", "--name", "x"): "--name is for one path",
+    ("search",): "missing argument",
+    ("search", "x", "--limit", "0"): "--limit must be from 1 to 50, not 0",
+    ("update",): "update takes names, or --all",
+    ("prune", "tiny"): "extra argument",
     ("bench", "-p", "-1"): "-p must be",
     ("bench", "-r", "0"): "-r must be",
     ("bench", "-p", "0", "-n", "0"): "nothing to measure",
@@ -193,21 +205,41 @@ def test_help_and_version_are_code_0(cli):
         assert result.out.startswith("Usage: localmix")
 
 
-@pytest.mark.parametrize("command", ["run", "show", "list", "ls", "pull", "bench", "warmup"])
+COMMANDS = typer.main.get_command(build()).commands
+
+
+def examples_of(page):
+    return page.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_help_page_has_an_example_and_explains_each_option(cli, command):
     page = cli(command, "--help").out
-    examples = page.partition("Examples:\n")[2].partition("\n\n")[0]
-    assert "localmix " in examples
+    assert (
+        any(f"localmix {command} " in f"{line} " for line in examples_of(page)) or command == "ls"
+    )
     lines = page.partition("Arguments:\n")[2].splitlines() or page.splitlines()
     for line, next_line in zip(lines, [*lines[1:], ""], strict=True):
         if re.match(r"  -", line):
             assert re.search(r"\S  +\S", line) or re.match(r" {10,}\S", next_line), line
 
 
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_every_example_is_a_command_line_that_parses(cli, command):
+    page = cli(*([command] if command else []), "--help").out
+    assert examples_of(page)
+    for line in examples_of(page):
+        # Of a pipe, the part that is ours.
+        (ours,) = [part for part in line.split(" | ") if part.strip().startswith("localmix ")]
+        name, *arguments = shlex.split(ours.partition(" < ")[0])[1:]
+        COMMANDS[name].make_context(name, arguments)
+
+
 def test_the_first_page_lists_what_there_is_and_nothing_else(cli):
     page = cli("--help").out
     listed = re.findall(r"^  (\w+)  ", page.partition("Commands:\n")[2], re.MULTILINE)
-    assert listed == ["run", "pull", "list", "show", "experts", "bench", "warmup"]
+    assert listed == [name for name, command in COMMANDS.items() if not command.hidden]
+    assert listed[:4] == ["run", "pull", "list", "show"]
 
 
 def test_help_names_every_option_of_the_interface(cli):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.hub_answers import Pattern
 from support.models import Shape, write_model
 
 from localmix import load
@@ -52,7 +54,7 @@ def shell(script, **options):
 
 def test_help_imports_nothing_heavy():
     entry = ENTRY.replace("sys.exit(main())", "main(); sys.stderr.write(' '.join(sys.modules))")
-    of_commands = ((name, "--help") for name in ("run", "experts", "bench"))
+    of_commands = ((name, "--help") for name in ("run", "experts", "bench", "pull", "rm", "search"))
     for arguments in (("--help",), *of_commands, ("--version",)):
         loaded = set(localmix(*arguments, entry=entry).stderr.decode().split())
         assert "localmix.cli.app" in loaded
@@ -256,6 +258,33 @@ def test_ctrl_c_while_a_long_prompt_is_read_is_code_130(tmp_path, warm):
         process.send_signal(signal.SIGINT)
         out, errors = process.stdout.read(), process.stderr.read()
     assert (process.returncode, out, errors) == (130, b"", b"")
+
+
+@POSIX
+def test_a_pull_that_was_interrupted_goes_on_where_it_was(fake_hub):
+    name = "hf.co/owner/Model-GGUF:Q4_0"
+    fake_hub.add("owner/Model-GGUF", {"m-Q4_0.gguf": Pattern(4_000_000)})
+    fake_hub.rate_bytes_s = 1_000_000
+    with subprocess.Popen(
+        [sys.executable, "-c", ENTRY, "pull", name],
+        env=own_environ(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        while not process.stderr.readline().startswith(b"downloading "):
+            assert process.poll() is None
+        time.sleep(0.5)  # now it is amid the bytes
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b"")
+    assert errors == b"what has arrived is kept: pull again to go on\n"
+    fake_hub.rate_bytes_s = None
+    again = localmix("pull", name)
+    assert (again.returncode, again.stdout) == (0, b"")
+    first, *_ = again.stderr.decode().splitlines()
+    assert re.fullmatch(rf"{name}: 4\.00 MB, \d\.\d\d MB of it has arrived", first)
+    assert f"{name} is here: 4.00 MB, verified" in again.stderr.decode()
 
 
 @POSIX

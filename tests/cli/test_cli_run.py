@@ -266,7 +266,7 @@ def test_a_missing_model_is_an_error_without_a_person(cli, monkeypatch):
 
 def test_a_missing_model_is_pulled_when_a_person_is_there(cli, model, monkeypatch):
     import localmix
-    from localmix.cli import models
+    from localmix.cli import pull
 
     pulled = []
 
@@ -276,10 +276,11 @@ def test_a_missing_model_is_pulled_when_a_person_is_there(cli, model, monkeypatc
         return model.load(name, **options)
 
     monkeypatch.setattr(localmix, "load", load)
-    monkeypatch.setattr(models, "download", lambda name, streams: pulled.append(name))
+    monkeypatch.setattr(pull, "offer", lambda name, streams: pulled.append(name) or True)
     result = cli("run", "m", "hi", terminals=("stdin", "stderr"))
     assert (result.code, result.out) == (0, "Hello, world.\n")
     assert pulled == ["m"]
+    assert model.loads == [("m", {})]
 
 
 def test_native_without_native_kernels_is_an_error_and_no_fall_back(cli, monkeypatch):

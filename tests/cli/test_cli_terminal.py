@@ -2,10 +2,13 @@
 
 import io
 
+import pytest
 from support.streams import Terminal
 
 from localmix.cli.terminal import (
     StatusLine,
+    Streams,
+    confirm,
     one_line,
     printable,
     write_fields,
@@ -39,6 +42,28 @@ def test_columns_are_as_wide_as_their_widest_cell():
     assert written(write_table, rows, header=("name", "size", ""), right=(1,)) == (
         "name      size\na       1.5 GB  x\nlonger   12 MB\n"
     )
+
+
+def test_a_narrow_terminal_does_without_the_columns_that_can_be_spared(monkeypatch):
+    rows, stdout = [("name" * 3, "1" * 8, "2" * 8, "3" * 8)], {}
+    for width in (100, 42, 41, 32, 31, 22, 21, 12, 5):
+        monkeypatch.setenv("COLUMNS", str(width))
+        terminal = Terminal()
+        write_table(rows, terminal, spare=(2, 1, 3))
+        stdout[width] = [cell[0] for cell in terminal.getvalue().split()]
+    assert stdout == {
+        100: ["n", "1", "2", "3"],
+        42: ["n", "1", "2", "3"],
+        41: ["n", "1", "3"],
+        32: ["n", "1", "3"],
+        31: ["n", "3"],
+        22: ["n", "3"],
+        21: ["n"],
+        12: ["n"],
+        5: ["n"],
+    }
+    monkeypatch.setenv("COLUMNS", "5")
+    assert written(write_table, rows, spare=(2, 1, 3)).split() == list(rows[0]), "a pipe gets all"
 
 
 def test_wide_characters_take_two_columns():
@@ -111,3 +136,33 @@ def test_a_status_line_is_not_for_pipes():
     line.show("text")
     line.clear()
     assert pipe.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "default", "answer"),
+    [
+        ("y\n", False, True),
+        ("YES\n", False, True),
+        (" yes \n", True, True),
+        ("n\n", True, False),
+        ("no\n", False, False),
+        ("\n", True, True),
+        ("\n", False, False),
+        ("", True, False),  # Ctrl-D agrees to nothing
+        ("", False, False),
+        ("yellow\n", True, False),
+        ("what?\n", True, False),
+    ],
+)
+def test_a_question_wants_a_yes(typed, default, answer):
+    stderr = io.StringIO()
+    streams = Streams(Terminal(typed), io.StringIO(), stderr)
+    assert confirm("Really?", streams, default) is answer
+    shown = f"Really? [{'Y/n' if default else 'y/N'}] "
+    assert stderr.getvalue() == shown + ("" if typed else "\n")
+
+
+def test_a_question_cannot_steer_the_terminal():
+    stderr = io.StringIO()
+    confirm("a\x1b[2J\nb?", Streams(Terminal("\n"), io.StringIO(), stderr), default=False)
+    assert stderr.getvalue() == "a[2J b? [y/N] "
