@@ -4,12 +4,16 @@ A name that a person gave goes before one of the catalog.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localmix.errors import ModelNotFound, NotPulled
 from localmix.registry.catalog import Catalog
-from localmix.registry.disk.inventory import Inventory
+from localmix.registry.disk.records import Records
 from localmix.registry.names import AliasName, HubName, ModelName, OllamaName, PathName, parse_name
 from localmix.registry.stored import StoredModel, embedded_model
+
+if TYPE_CHECKING:
+    from localmix.registry.disk.inventory import Inventory
 
 
 def resolve(name: str, home: Path, catalog: Catalog | None = None) -> Path:
@@ -30,8 +34,7 @@ def resolve(name: str, home: Path, catalog: Catalog | None = None) -> Path:
 def find(name: str, home: Path, catalog: Catalog | None = None) -> StoredModel | PathName:
     """Find a model, as `resolve` does: what is known of it, or a path to an unknown file."""
     parsed = parse_name(name)
-    inventory = Inventory(home)
-    if isinstance(parsed, AliasName) and (named := inventory.records.find(parsed.text)):
+    if isinstance(parsed, AliasName) and (named := Records(home).find(parsed.text)):
         model = named.stored()
         if not model.complete:
             raise NotPulled(
@@ -45,7 +48,7 @@ def find(name: str, home: Path, catalog: Catalog | None = None) -> StoredModel |
     if isinstance(wanted, PathName):
         existing(wanted)
         return wanted
-    found = inventory.find(wanted)
+    found = _inventory(home).find(wanted)
     if found is None and isinstance(wanted, OllamaName):
         if is_there(Path(name)):
             return PathName(Path(name))
@@ -58,6 +61,13 @@ def find(name: str, home: Path, catalog: Catalog | None = None) -> StoredModel |
     if not found.complete:
         raise NotPulled(f"the download of {name} has not finished", f"localmix pull {name}")
     return found
+
+
+def _inventory(home: Path) -> "Inventory":
+    # The embedded model and paths, the quickest to start, need no look at all models here.
+    from localmix.registry.disk.inventory import Inventory
+
+    return Inventory(home)
 
 
 def meaning(
@@ -78,7 +88,7 @@ def meaning(
         model = catalog.find(name)
     except ModelNotFound:
         # Pulled under a name that the catalog has lost since.
-        if home is not None and (pulled := Inventory(home).find_pulled(name.text)):
+        if home is not None and (pulled := _inventory(home).find_pulled(name.text)):
             return pulled.hub_name
         # A file without a suffix, such as a blob of another program; a known alias goes first.
         if is_there(Path(name.text)):
