@@ -58,7 +58,7 @@ __all__ = [
 
 def load(
     name: str | os.PathLike[str],
-    n_ctx: int | None = None,
+    n_ctx: int | Literal["auto"] | None = None,
     n_threads: int | None = None,
     kv: Literal["f16", "q8_0", "f32"] = "f16",
     weights: Literal["mapped", "resident"] = "mapped",
@@ -72,7 +72,8 @@ def load(
 
     Args:
         name: "tiny", "mistral", "hf.co/OWNER/REPO:Q4_K_M", … or the path of a .gguf file.
-        n_ctx: tokens; None: what the file says, at most 4096.
+        n_ctx: tokens; None: what the file says, at most 4096; "auto": as many as the model knows
+            and free memory holds, which is what the chat does.
         n_threads: worker threads; None: LOCALMIX_THREADS, else one per physical core.
         kv: type of the cached keys and values; the reference executor always keeps float32.
         weights: "mapped" reads them in place; "resident" copies them into large pages, which

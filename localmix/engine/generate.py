@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -93,6 +93,14 @@ class Request:
                 f"{self.on_overflow!r} is no way to handle a full context",
                 f"use one of: {', '.join(OVERFLOWS)}",
             )
+
+
+def stop_strings(stop: object) -> tuple[str, ...]:
+    """Return stop strings as a tuple; one string alone counts as one."""
+    strings = (stop,) if isinstance(stop, str) else stop
+    if isinstance(strings, Sequence) and all(isinstance(text, str) for text in strings):
+        return tuple(strings)
+    raise LocalmixError(f"stop cannot be {stop!r}", 'give it a list of texts: stop=["\\n"]')
 
 
 class Generation(Iterator[Piece]):
@@ -183,7 +191,9 @@ class Generation(Iterator[Piece]):
                     f"the prompt has {len(prompt)} tokens, the context holds {n_ctx}",
                     f"--ctx {_round_up(len(prompt))}, or --on-overflow truncate",
                 )
+            n_all = len(prompt)
             prompt = _cut(prompt, n_ctx - max(1, n_ctx // 4))
+            self.stats.dropped_tokens = n_all - len(prompt)
         logits, n_kept = self._sequence.read(prompt, self._on_prefill)
         clock.prefilled(len(prompt), n_kept)
         return logits
@@ -192,7 +202,9 @@ class Generation(Iterator[Piece]):
         """Feed one token, dropping the older half first if the context is full -> logits (V,)."""
         if self._sequence.room:
             return self._sequence.feed([token])
-        kept = _cut([*self._sequence.ids, token], max(2, len(self._sequence.ids) // 2))
+        ids = [*self._sequence.ids, token]
+        kept = _cut(ids, max(2, len(self._sequence.ids) // 2))
+        self.stats.dropped_tokens += len(ids) - len(kept)
         self._sequence.restart()
         return self._sequence.feed(kept)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from localmix import settings
 from localmix.checks import whole
@@ -32,7 +33,7 @@ A 7B model's cache of 32k tokens would take 4 GiB in f16.
 def load_file(
     path: Path,
     *,
-    n_ctx: int | None = None,
+    n_ctx: int | Literal["auto"] | None = None,
     n_threads: int | None = None,
     kv: str = "f16",
     weights: str = "mapped",
@@ -60,7 +61,7 @@ def load_file(
                 f"the vocabulary has {tokenizer.n_vocab} pieces, the model {config.vocab_size}",
                 "the file was converted wrongly; download or convert it again",
             )
-        n_ctx = min(config.context_length, DEFAULT_CONTEXT) if n_ctx is None else int(n_ctx)
+        n_ctx = _context(n_ctx, file, config, kv)
         if expert_memory is None and weights == "mapped" and executor == "native":
             expert_memory = memory.for_experts(file.tensors, config, n_ctx, kv)
         elif expert_memory is not None:
@@ -80,6 +81,15 @@ def load_file(
         raise
     model.load_s = time.perf_counter() - start
     return model
+
+
+def _context(
+    n_ctx: int | Literal["auto"] | None, file: GGUFFile, config: ModelConfig, kv: str
+) -> int:
+    """Choose the positions of the cache."""
+    if n_ctx == "auto":
+        return memory.context_that_fits(file.tensors, config, kv, DEFAULT_CONTEXT)
+    return min(config.context_length, DEFAULT_CONTEXT) if n_ctx is None else int(n_ctx)
 
 
 def _asked_for(
@@ -117,10 +127,10 @@ def _executor(
 
 
 def _check_options(
-    n_ctx: int | None, n_threads: int | None, kv: str, weights: str, executor: str
+    n_ctx: int | str | None, n_threads: int | None, kv: str, weights: str, executor: str
 ) -> None:
     """Raise a LocalmixError for an option outside its range."""
-    if n_ctx is not None:
+    if n_ctx is not None and n_ctx != "auto":
         whole("n_ctx", n_ctx, 1)
     if n_threads is not None:
         whole("n_threads", n_threads, 1, settings.MAX_THREADS)

@@ -89,6 +89,28 @@ def for_experts(
     return None if free is None else room_for_experts(needs(tensors, config, n_ctx, kv), free)
 
 
+def context_that_fits(
+    tensors: Mapping[str, Sized], config: ModelConfig, kv: str, least: int
+) -> int:
+    """Choose a context for a conversation: what the model knows, halved until its cache has room.
+
+    Args:
+        tensors: the file's, by name.
+        config: hyperparameters.
+        kv: type of the cache.
+        least: tokens that are given in any case, if the model knows as many.
+    """
+    n_ctx, free = config.context_length, free_bytes()
+    if free is None:
+        return min(n_ctx, least)
+    while n_ctx > least:
+        wanted = needs(tensors, config, n_ctx, kv)
+        if wanted.weights + wanted.cache <= usable(free):
+            return n_ctx
+        n_ctx = max(least, n_ctx // 2)
+    return n_ctx
+
+
 def room_for_experts(wanted: Needs, free: int) -> int | None:
     """Give the bytes for experts when `free` are there; None if all fits, or hardly any would."""
     left = usable(free)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localmix.cache import Batch, RingCache, saved, token_ids
-from localmix.engine.generate import Completion, Generation, Overflow, Request
+from localmix.engine.generate import Completion, Generation, Overflow, Request, stop_strings
 from localmix.engine.sequence import OnPrefill, TokenSequence
 from localmix.errors import ContextFull, LocalmixError, UnsupportedModel
 from localmix.execute import Executor
@@ -19,7 +19,7 @@ from localmix.execute.executor import Routes
 from localmix.gguf import GGUFFile
 from localmix.gguf.fingerprint import fingerprint
 from localmix.model.config import ModelConfig
-from localmix.text.chat import ChatFormat
+from localmix.text.chat import ChatFormat, looks_like_base
 from localmix.text.sampling import SamplingOptions
 from localmix.text.tokenizer import Tokenizer
 
@@ -79,6 +79,14 @@ class Model:
         if self._chat_format is None:
             self._chat_format = ChatFormat.from_metadata(self.file.metadata, self.tokenizer)
         return self._chat_format
+
+    @property
+    def is_base(self) -> bool:
+        """Say whether the file looks like a base model's, which continues texts but does not chat.
+
+        It has no chat template, no control tokens of a chat, and its name says nothing of one.
+        """
+        return looks_like_base(self.file.metadata, self.tokenizer)
 
     def tokenize(self, text: str, add_bos: bool = True, parse_special: bool = False) -> list[int]:
         """Turn text into ids.
@@ -175,7 +183,7 @@ class Model:
             frequency_penalty=frequency_penalty,
             logit_bias=dict(logit_bias or {}),
         )
-        stops = _stop_strings(stop)
+        stops = stop_strings(stop)
         request = Request(ids, max_tokens, stops, seed, on_overflow, sampling, is_answer)
         self.executor  # noqa: B018 - a closed model says so now, not at the first piece
         return Generation(
@@ -192,6 +200,36 @@ class Model:
         """Answer messages: `generate` on the prompt of `render_chat`, with the same options."""
         prompt = self.render_chat(messages, tools, safe_prompt)
         return self.generate(prompt, is_answer=True, **options)
+
+    def score(
+        self,
+        prompt: Sequence[int],
+        continuations: Sequence[Sequence[int]],
+        *,
+        on_prefill: OnPrefill | None = None,
+    ) -> list[float]:
+        """Say how likely each of some continuations of a prompt is.
+
+        Args:
+            prompt, continuations: ids, at least one each.
+            on_prefill: as in `generate`.
+
+        Returns:
+            Natural logarithms of their probabilities under the plain softmax.
+
+        Raises:
+            ContextFull: prompt and continuation do not fit the context.
+            LocalmixError: there are no ids, or they are outside the vocabulary.
+        """
+        before = token_ids(prompt).tolist()
+        after = [token_ids(ids).tolist() for ids in continuations]
+        for ids in (before, *after):
+            Batch.of(ids, 0).check(self.config.vocab_size)
+        longest = len(before) + max(map(len, after), default=0)
+        if longest > self.n_ctx:
+            raise _too_long(longest, self.n_ctx)
+        with self._sequence() as sequence:
+            return [sequence.score(before, ids, on_prefill) for ids in after]
 
     def complete(self, prompt: str | Sequence[int], **options: Any) -> Completion:
         """Continue a prompt and return the whole answer; options as in `generate`."""
@@ -310,11 +348,3 @@ def _too_long(n_tokens: int, n_ctx: int) -> ContextFull:
     return ContextFull(
         f"{n_tokens} tokens do not fit a context of {n_ctx}", "load the model with a larger n_ctx"
     )
-
-
-def _stop_strings(stop: object) -> tuple[str, ...]:
-    """Return stop strings as a tuple; one string alone counts as one."""
-    strings = (stop,) if isinstance(stop, str) else stop
-    if isinstance(strings, Sequence) and all(isinstance(text, str) for text in strings):
-        return tuple(strings)
-    raise LocalmixError(f"stop cannot be {stop!r}", 'give it a list of texts: stop=["\\n"]')

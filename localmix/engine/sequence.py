@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from localmix.cache import Batch, RingCache
 from localmix.execute import Executor
+from localmix.text.sampling import log_probability
 
 if TYPE_CHECKING:
     from localmix.execute.expert_cache import StreamFigures
@@ -93,6 +95,19 @@ class TokenSequence:
             if on_prefill:
                 on_prefill(len(self.ids), n_total)
         return last
+
+    def score(
+        self, prompt: Sequence[int], ids: Sequence[int], on_prefill: OnPrefill | None = None
+    ) -> float:
+        """Give the natural logarithm of the probability that ids follow a prompt.
+
+        Modifies: ids, the cache.
+        """
+        logits, _ = self.read(prompt, on_prefill)
+        total = log_probability(logits, ids[0])
+        for before, after in pairwise(ids):
+            total += log_probability(self.feed([before]), after)
+        return total
 
     def restart(self) -> None:
         """Forget everything.

@@ -54,6 +54,7 @@ class Stats:
     Attributes:
         prompt_tokens: tokens before the first new one.
         kept_tokens: those of them that were in the cache already.
+        dropped_tokens: of prompt and answer, taken out because the context was full.
         generated_tokens: new tokens, the end token not among them.
         load_s: seconds from the call of load to a model that can answer.
         ttft_s: seconds from the first step of the answer to the first new token.
@@ -66,6 +67,7 @@ class Stats:
 
     prompt_tokens: int = 0
     kept_tokens: int = 0
+    dropped_tokens: int = 0
     generated_tokens: int = 0
     load_s: float = 0.0
     ttft_s: float = 0.0

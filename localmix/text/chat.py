@@ -32,6 +32,12 @@ SAFE_PROMPT = (
 )
 
 _LLAMA_2 = re.compile(r"llama[-_ ]?v?2(?!\d)", re.IGNORECASE)
+_CHATS = re.compile(
+    r"instruct|chat|assistant|hermes|zephyr|dolphin|vicuna|alpaca|llama[-_ ]?v?2|\bit\b",
+    re.IGNORECASE,
+)
+"""In the names of files that were tuned to chat; those of Llama 2 say LLaMA v2, base or not."""
+
 _TEMPLATE_KEY = "tokenizer.chat_template"
 
 Clock = Callable[[], datetime]
@@ -101,6 +107,17 @@ class ChatFormat:
         if safe_prompt:
             checked = with_system(checked, SAFE_PROMPT)
         return self._format.render(checked, read_tools(tools))
+
+
+def looks_like_base(metadata: Metadata, tokenizer: Tokenizer) -> bool:
+    """Say whether nothing in a file speaks of a chat: no template, no marker, no such name."""
+    names = [metadata.text(f"general.{key}", "") for key in ("name", "basename", "finetune")]
+    return (
+        not _templates(metadata)
+        and not has_control(tokenizer, "[INST]")
+        and tokenizer.token_id("<|im_start|>") is None
+        and not any(_CHATS.search(name) for name in names)
+    )
 
 
 def _templates(metadata: Metadata) -> dict[str, str]:
