@@ -18,7 +18,7 @@ FLOORS = [
     {"cache"},
     {"execute"},
     {"engine"},
-    {"bench"},
+    {"bench", "conversation"},
     {"cli"},
     {"__main__"},
 ]
@@ -34,6 +34,7 @@ ONE_DOOR = {
     "typer": "cli/",
     "rich": "cli/",
     "jinja2": "text/sandbox/",
+    "prompt_toolkit": "cli/chat/editor.py",
     "sentencepiece": "text/spm.py",
     "tokenizers": "text/bpe.py",
     "platformdirs": "settings.py",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from localmix import __version__
-from localmix.cli import bench, experts, hub, machine, models, pull, run, store
+from localmix.cli import bench, experts, history, hub, machine, models, moderate, pull, run, store
 from localmix.cli.errors import guard
 from localmix.cli.help import Command, Group
 from localmix.cli.terminal import Streams
@@ -63,12 +63,14 @@ def build() -> typer.Typer:
         ("search", hub.search, hub.SEARCH_EXAMPLES),
         ("outdated", hub.outdated, hub.OUTDATED_EXAMPLES),
         ("update", hub.update, hub.UPDATE_EXAMPLES),
+        ("moderate", moderate.moderate, moderate.EXAMPLES),
         ("experts", experts.experts, experts.EXAMPLES),
         ("bench", bench.bench, bench.EXAMPLES),
         ("warmup", machine.warmup, machine.WARMUP_EXAMPLES),
     )
     for name, function, examples in table:
         app.command(name, cls=Command, epilog=examples)(function)
+    app.add_typer(history.app(), name="history")
     app.command("ls", cls=Command, epilog=models.LIST_EXAMPLES, hidden=True)(models.list_models)
     return app
 

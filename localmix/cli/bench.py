@@ -7,21 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from localmix import units
-from localmix.cli.answer import streaming
+from localmix import settings, units
+from localmix.cli.arguments import flag, one_of, option, sized, takes, within
 from localmix.cli.errors import WrongUsage
-from localmix.cli.options import (
-    Executor,
-    ExpertMemory,
-    KvType,
-    Weights,
-    flag,
-    one_of,
-    option,
-    sized,
-    takes,
-    within,
-)
+from localmix.cli.figures import streaming
+from localmix.cli.options import Executor, ExpertMemory, KvType, Weights
 from localmix.cli.progress import shown_compiling
 from localmix.cli.terminal import StatusLine, Streams, console, write_json, write_table
 from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS, WEIGHTS_MODES
@@ -133,6 +123,7 @@ def _measure(arguments: BenchArguments, streams: Streams, card: TextIO | None) -
     """Load and measure; the card is written as soon as it is known."""
     import localmix
     from localmix.bench.limits import measure_machine
+    from localmix.bench.remembered import remember
     from localmix.bench.report import Report
     from localmix.bench.run import BenchOptions, measure
 
@@ -153,6 +144,7 @@ def _measure(arguments: BenchArguments, streams: Streams, card: TextIO | None) -
         try:
             status.show("limits of this machine")
             machine = measure_machine(executor.n_threads, executor.isa is not None, on_compile)
+            remember(settings.cache_folder(), machine, executor.n_threads)
             status.clear()
             subject = _subject(model, arguments)
             if card:

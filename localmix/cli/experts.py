@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localmix.cli.answer import open_model
+from localmix.cli.arguments import flag, option, takes
 from localmix.cli.errors import WrongUsage
-from localmix.cli.options import Executor, ExpertsUsed, RunOptions, Threads, flag, option, takes
-from localmix.cli.run import given_text
+from localmix.cli.given import given_text
+from localmix.cli.options import Executor, ExpertsUsed, RunOptions, Threads
 from localmix.cli.terminal import StatusLine, Streams, console, one_line, write_json
 from localmix.errors import ContextFull, LocalmixError
 
@@ -148,6 +149,11 @@ def chosen_layers(text: str | None, n_layers: int) -> list[int]:
             )
         layers.append(int(word))
     return list(dict.fromkeys(layers))
+
+
+def draw_ids(model: Model, name: str, tokens: list[int], streams: Streams) -> None:
+    """Draw which experts some tokens visit, for the chat."""
+    _draw(name, _route(model, tokens, ExpertsOptions(name), streams), streams)
 
 
 def _text(argument: str | None, streams: Streams) -> str:

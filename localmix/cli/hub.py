@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localmix import settings, units
+from localmix.cli.arguments import flag, option
 from localmix.cli.errors import WrongUsage
-from localmix.cli.options import flag, option
 from localmix.cli.progress import shown_asking
 from localmix.cli.terminal import StatusLine, Streams, console, write_json, write_table
 

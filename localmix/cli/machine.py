@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localmix import settings, units
-from localmix.cli.options import KvType, one_of
+from localmix.cli.arguments import one_of
+from localmix.cli.options import KvType
 from localmix.cli.progress import shown_compiling
 from localmix.cli.terminal import Streams, write_fields
 

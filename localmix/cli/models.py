@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localmix import settings, units
-from localmix.cli.options import flag
+from localmix.cli.arguments import flag
 from localmix.cli.terminal import (
     Streams,
     console,

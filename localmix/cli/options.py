@@ -6,32 +6,19 @@ A field's annotation is Typer's description of the option, so that each option i
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from localmix.checks import size
+from localmix.cli.arguments import flag, one_of, option, sized, window, within
 from localmix.cli.errors import WrongUsage
 from localmix.errors import LocalmixError
 from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS, OVERFLOWS, WEIGHTS_MODES
 
-Fields = TypeVar("Fields")
-
-
-def option(*names: str, metavar: str, text: str, group: str) -> Any:
-    """Describe an option that takes a value."""
-    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=group)
-
-
-def flag(*names: str, text: str, group: str) -> Any:
-    """Describe an option that is there or not."""
-    return typer.Option(*names, help=text, rich_help_panel=group)
-
-
 _ANSWER, _SAMPLING, _MODEL, _OUTPUT = "The answer", "Sampling", "The model", "Output"
+_TALK = "The conversation"
 
 KvType = Annotated[
     str | None,
@@ -168,6 +155,24 @@ class RunOptions:
     experts: ExpertsUsed = None
     expert_memory: ExpertMemory = None
     executor: Executor = None
+    resume: Annotated[
+        int | None,
+        option("--resume", metavar="ID", text="Go on with a saved conversation.", group=_TALK),
+    ] = None
+    go_on: Annotated[
+        bool, flag("--continue", "-c", text="Go on with the last conversation.", group=_TALK)
+    ] = False
+    no_history: Annotated[bool, flag("--no-history", text="Save nothing of this.", group=_TALK)] = (
+        False
+    )
+    moderate: Annotated[
+        bool,
+        flag("--moderate", text="The model judges prompts and answers first.", group=_TALK),
+    ] = False
+    profile: Annotated[
+        str | None,
+        option("--profile", metavar="NAME", text="Settings of config.toml.", group=_TALK),
+    ] = None
     show_prompt: Annotated[
         bool, flag("--show-prompt", text="Show on stderr what the model reads.", group=_OUTPUT)
     ] = False
@@ -177,6 +182,7 @@ class RunOptions:
     verbose: Annotated[
         bool, flag("--verbose", text="Figures on stderr after the answer.", group=_OUTPUT)
     ] = False
+    said: frozenset[str] = frozenset()
 
     def check(self) -> None:
         """Raise WrongUsage for the first value that makes no sense."""
@@ -200,6 +206,25 @@ class RunOptions:
         window(self.sliding_window)
         if any(not text for text in self.stop or ()):
             raise WrongUsage("--stop is empty, so nothing would be said", '--stop "###"')
+
+    def with_settings(self, home: Path) -> RunOptions:
+        """Fill in what config.toml says and the command line does not.
+
+        Raises:
+            LocalmixError: config.toml is wrong, or has no such profile.
+        """
+        from localmix.conversation.profiles import config_path, settings_for
+
+        kept = settings_for(home, self.model, self.profile, SETTABLE)
+        options = replace(self, **{k: v for k, v in kept.items() if k not in self.said})
+        try:
+            options.check()
+        except WrongUsage as error:
+            raise LocalmixError(
+                f"{config_path(home)} is wrong: {error.message.removeprefix('--')}",
+                "localmix run --help says what each option takes",
+            ) from error
+        return options
 
     def load_settings(self) -> dict[str, Any]:
         """What was said about the model, as keywords of `localmix.load`; the rest is left away."""
@@ -231,51 +256,49 @@ class RunOptions:
         }
 
 
-def takes(fields: type[Fields]) -> Callable[[Callable[[Fields], int | None]], Callable[..., Any]]:
-    """Give a command the fields of a dataclass as its options: it is called with one instance."""
-    signature = inspect.signature(fields, eval_str=True).replace(return_annotation=None)
+SETTABLE: dict[str, type] = {
+    "system": str,
+    "temperature": float,
+    "top_k": int,
+    "top_p": float,
+    "min_p": float,
+    "repeat_penalty": float,
+    "presence_penalty": float,
+    "frequency_penalty": float,
+    "seed": int,
+    "stop": list,
+    "max_tokens": int,
+    "on_overflow": str,
+    "ctx": int,
+    "threads": int,
+    "kv": str,
+    "weights": str,
+    "sliding_window": str,
+    "experts": int,
+    "expert_memory": str,
+    "executor": str,
+    "safe_prompt": bool,
+    "moderate": bool,
+    "show_prompt": bool,
+    "verbose": bool,
+    "no_history": bool,
+}
+"""What config.toml and the chat's /set can set, and of which type."""
 
-    def decorate(command: Callable[[Fields], int | None]) -> Callable[..., Any]:
-        def call(**values: Any) -> int | None:
-            return command(fields(**values))
 
-        call.__signature__ = signature  # type: ignore[attr-defined]
-        call.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
-        call.__name__, call.__doc__ = command.__name__, command.__doc__
-        return call
-
-    return decorate
-
-
-def within(name: str, value: float | None, low: float, high: float) -> None:
-    """Raise WrongUsage unless the value is a number from low to high; None was not said."""
-    if value is None or low <= value <= high:  # NaN is within nothing
-        return
-    bounds = f"at least {low}" if high >= 2**31 - 1 else f"from {low} to {high}"
-    raise WrongUsage(f"{name} must be {bounds}, not {value}")
-
-
-def one_of(name: str, value: str | None, choices: tuple[str, ...]) -> None:
-    """Raise WrongUsage unless the value is one of the choices; None was not said."""
-    if value is not None and value not in choices:
-        raise WrongUsage(f"{name} must be one of {', '.join(choices)}, not {value!r}")
-
-
-def sized(name: str, text: str | None) -> None:
-    """Raise WrongUsage unless the value is a size such as 6GB; None was not said."""
-    if text is None:
-        return
+def parse_setting(name: str, text: str) -> Any:
+    """Read the value of /set; raises WrongUsage for one of another type."""
+    kind = SETTABLE[name]
+    if kind is bool:
+        if text.lower() not in ("on", "off", "true", "false"):
+            raise WrongUsage(f"{name} must be on or off, not {text}")
+        return text.lower() in ("on", "true")
+    if kind is list:
+        return [text]
+    if text.lower() == "none" and name in ("seed", "max_tokens"):
+        return None
     try:
-        size(name, text)
-    except LocalmixError as error:
-        raise WrongUsage(error.message, f"{name} 6GB") from error
-
-
-def window(text: str | None) -> str | int | None:
-    """Read --sliding-window: auto, off, or a number of positions."""
-    if text in (None, "auto", "off"):
-        return text
-    assert text is not None
-    if text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) >= 1:
-        return int(text)
-    raise WrongUsage(f"--sliding-window must be auto, off or a number from 1, not {text!r}")
+        return kind(text)
+    except ValueError as exc:
+        what = "whole number" if kind is int else "number"
+        raise WrongUsage(f"{name} must be a {what}, not {text}") from exc

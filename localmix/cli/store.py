@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localmix import settings, units
+from localmix.cli.arguments import flag, option
 from localmix.cli.errors import FAILED, WrongUsage
-from localmix.cli.options import flag, option
 from localmix.cli.terminal import (
     StatusLine,
     Streams,

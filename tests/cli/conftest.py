@@ -4,6 +4,7 @@ import io
 from dataclasses import dataclass
 
 import pytest
+from support.chatting import hold_chat
 from support.fake_model import FakeModel
 from support.routing_model import RoutingModel
 from support.streams import Terminal
@@ -33,6 +34,16 @@ def model(monkeypatch):
     fake = FakeModel()
     monkeypatch.setattr(localmix, "load", fake.load)
     return fake
+
+
+@pytest.fixture
+def talk(model):
+    """Type some lines -> what was said: `out`, `err`, the `talk`, and the `prompts` it showed."""
+
+    def run(*lines, **options):
+        return hold_chat(model, lines, **options)
+
+    return run
 
 
 @pytest.fixture

@@ -4,11 +4,14 @@ import io
 
 import pytest
 from support.fake_model import as_json
+from support.streams import plain
 
+from localmix import settings
 from localmix.cli.answer import Answering
 from localmix.cli.options import RunOptions
 from localmix.cli.run import read_prompt
 from localmix.cli.terminal import Streams
+from localmix.conversation.history import History
 from localmix.errors import ContextFull, NotPulled, UnsupportedModel
 
 
@@ -43,8 +46,7 @@ def test_every_piece_is_flushed_as_it_comes(model):
             seen.append(self.getvalue())
 
     streams = Streams(io.StringIO(), Pipe(), io.StringIO())
-    messages = [{"role": "user", "content": "hi"}]
-    Answering(model, messages, RunOptions("m"), streams).stream()
+    Answering(model, [1, 2], RunOptions("m"), streams).stream()
     assert seen[:4] == ["Hello", "Hello,", "Hello, world", "Hello, world."]
 
 
@@ -175,10 +177,10 @@ def test_json_is_one_object_with_exactly_the_keys_of_the_interface(cli, model):
 
 
 def test_json_has_no_number_that_json_lacks(cli, model, monkeypatch):
-    from localmix.cli import answer
+    def record(stats):
+        return {"decode_tok_s": float("nan")}
 
-    monkeypatch.setattr(answer, "stats_record", lambda stats: {"decode_tok_s": float("nan")})
-    monkeypatch.setattr("localmix.cli.run.stats_record", answer.stats_record)
+    monkeypatch.setattr("localmix.cli.run.stats_record", record)
     assert as_json(cli("run", "m", "hi", "--json").out)["stats"] == {"decode_tok_s": None}
 
 
@@ -192,7 +194,8 @@ def test_verbose_is_one_line_on_stderr(cli, model):
     result = cli("run", "m", "hi", "--verbose")
     assert result.out == "Hello, world.\n"
     assert result.err == (
-        "prompt 8 tokens at 80.0 tok/s · answer 4 tokens at 16.0 tok/s · first token 125 ms"
+        "prompt 8 tokens at 80.0 tok/s · answer 4 tokens at 16.0 tok/s (reading 16.0 GB/s)"
+        " · first token 125 ms"
         " · load 250 ms · peak memory 123 MB\n"
     )
 
@@ -201,6 +204,115 @@ def test_show_prompt_shows_control_tokens_on_stderr(cli, model):
     result = cli("run", "m", "hi", "--show-prompt")
     assert result.out == "Hello, world.\n"
     assert result.err == "the prompt, 8 tokens:\n<user>hi\n"
+
+
+def test_special_tokens_of_the_prompt_stand_out_where_there_are_colours(cli, model, monkeypatch):
+    colours = cli("run", "m", "hi", "--show-prompt", terminals=("stderr",)).err
+    assert "\x1b[35m<\x1b[0muser\x1b[35m>\x1b[0mhi\n" in colours
+    assert plain(colours) == "the prompt, 8 tokens:\n<user>hi\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in cli("run", "m", "hi", "--show-prompt", terminals=("stderr",)).err
+
+
+def test_the_footer_is_for_terminals_and_not_beside_figures_or_json(cli, model):
+    footer = "4 tokens · 16.0 tok/s · first after 125 ms · ctx 12/64\n"
+    both = ("stdout", "stderr")
+    assert plain(cli("run", "m", "hi", terminals=both).err) == footer
+    for terminals in ((), ("stdout",), ("stderr",)):
+        assert cli("run", "m", "hi", terminals=terminals).err == ""
+    assert "first after" not in cli("run", "m", "hi", "--verbose", terminals=both).err
+    assert cli("run", "m", "hi", "--json", terminals=both).err == ""
+
+
+def test_a_base_model_goes_on_with_the_text_and_says_so(cli, model):
+    model.is_base = True
+    result = cli("run", "m", "Once upon")
+    assert model.prompts == ["^Once upon"]
+    assert result.err == (
+        "This is a base model: it goes on with your text, it does not chat (as with --raw).\n"
+    )
+    assert cli("run", "m", "Once upon", "--raw").err == ""
+    assert saved() == []
+
+
+def saved():
+    """What is in the history: the messages of each conversation."""
+    history = History(settings.home())
+    found = (history.get(conversation.id) for conversation in history.latest())
+    return [[entry.content for entry in conversation.entries] for conversation in found]
+
+
+def test_one_answer_is_a_saved_conversation(cli, model):
+    cli("run", "m", "hi", "--system", "terse")
+    cli("run", "m", "ho", "--json")
+    assert saved() == [["ho", "Hello, world."], ["terse", "hi", "Hello, world."]]
+
+
+@pytest.mark.parametrize("option", ["--raw", "--no-history"])
+def test_what_is_no_conversation_is_not_saved(cli, model, option):
+    cli("run", "m", "hi", option)
+    assert saved() == []
+
+
+def test_an_answer_that_was_stopped_or_empty_is_not_saved(cli, model):
+    model.interrupt_after = 2
+    cli("run", "m", "hi")
+    model.interrupt_after, model.reply = None, ()
+    cli("run", "m", "hi")
+    assert saved() == []
+
+
+def test_a_conversation_goes_on_where_it_was(cli, model):
+    cli("run", "m", "one", "--system", "terse")
+    cli("run", "m", "two")
+    cli("run", "m", "three", "--resume", "1")
+    cli("run", "m", "four", "-c")
+    assert model.prompts[2] == "<system>terse<user>one<assistant>Hello, world.<user>three"
+    assert model.prompts[3].endswith("<user>three<assistant>Hello, world.<user>four")
+    assert [len(messages) for messages in saved()] == [7, 2]
+
+
+def test_a_conversation_can_go_on_without_being_saved(cli, model):
+    cli("run", "m", "one")
+    cli("run", "m", "two", "-c", "--no-history")
+    assert model.prompts[1] == "<user>one<assistant>Hello, world.<user>two"
+    assert saved() == [["one", "Hello, world."]]
+
+
+def test_turns_that_have_no_room_are_dropped_if_they_may_and_that_is_said(cli, model):
+    model.n_ctx = 50
+    for prompt in ("one", "two"):
+        cli("run", "m", prompt, "-c" if prompt == "two" else "--verbose")
+    result = cli("run", "m", "three", "-c", "--on-overflow", "truncate")
+    assert model.prompts[2] == "<user>three"
+    note = "note: the context is full: the model does not see the oldest 2 turns any more\n"
+    assert result.err == note
+
+
+def test_settings_come_from_the_file_unless_they_were_said(cli, model):
+    home = settings.home()
+    home.mkdir(parents=True)
+    (home / "config.toml").write_text(
+        '[defaults]\ntemperature = 0.1\ntop_k = 1\n[models.m]\ntop_k = 2\nsystem = "terse"\n'
+        "[profiles.code]\ntop_k = 3\nno_history = true\n"
+    )
+    cli("run", "m", "hi")
+    cli("run", "m", "hi", "--profile", "code", "--temperature", "0.8")
+    cli("run", "m", "hi", "--top-k", "40")
+    wanted = [(options["temperature"], options["top_k"]) for options in model.options]
+    assert wanted == [(0.1, 2), (0.8, 3), (0.1, 40)]
+    assert model.prompts == ["<system>terse<user>hi"] * 3
+    assert len(saved()) == 2
+
+
+def test_the_guard_looks_at_prompt_and_answer(cli, model):
+    result = cli("run", "m", "hi", "--moderate")
+    assert (result.code, result.out, len(model.scored)) == (0, "Hello, world.\n", 2)
+    model.verdict = 2
+    result = cli("run", "m", "hi", "--moderate")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("error: the prompt looks hateful to the model itself (")
+    assert len(saved()) == 1
 
 
 def test_an_answer_cut_by_the_context_says_so(cli, model):
@@ -320,11 +432,11 @@ def test_reading_says_how_fast_it_goes_and_how_long_it_will_take():
 
 
 def test_figures_name_what_was_kept_and_what_came_from_the_disk():
-    from localmix.cli.answer import figures, stats_record
+    from localmix.cli.figures import figures, stats_record
     from localmix.engine.stats import Stats, Streamed
 
     stats = Stats(prompt_tokens=9, kept_tokens=5)
-    assert "prompt 9 tokens (5 kept) at" in figures(stats)
+    assert "prompt 9 tokens (5 from the cache) at" in figures(stats)
     assert "experts" not in figures(stats)
     assert "streamed" not in stats_record(stats)
     stats.streamed = Streamed(hits=3, misses=1, bytes_read=10**9, read_s=0.5, n_tokens=4)
@@ -370,3 +482,13 @@ def test_colours_stay_on_terminals_and_follow_no_color(cli, model, monkeypatch):
     assert "\x1b[1;31merror:" in cli("run", "m", "hi", terminals=("stderr",)).err
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in cli("run", "m", "hi", terminals=("stderr",)).err
+
+
+def test_figures_hold_the_reading_against_what_bench_measured(cli, model):
+    from localmix.bench.limits import Machine, cpu_name
+    from localmix.bench.remembered import remember
+
+    model.executor.n_threads = 999
+    remember(settings.cache_folder(), Machine(cpu_name(), 2, None, 40.0), 999)
+    result = cli("run", "m", "hi", "--verbose")
+    assert "at 16.0 tok/s (reading 16.0 GB/s, 40 % of what this machine can)" in result.err

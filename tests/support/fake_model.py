@@ -22,7 +22,8 @@ class FakeGeneration:
         self._n_prompt = len(ids)
         self.stats = SimpleNamespace(
             prompt_tokens=len(ids),
-            kept_tokens=0,
+            kept_tokens=model.keep(ids),
+            dropped_tokens=model.dropped_tokens,
             generated_tokens=0,
             load_s=model.load_s,
             ttft_s=0.125,
@@ -67,13 +68,23 @@ class FakeModel:
             architecture="llama", vocab_size=50, sliding_window=None, n_experts=0,
             n_experts_used=0, n_layers=2, n_kv_heads=2, head_dim=8, context_length=64,
         )  # fmt: skip
-        self.tokenizer = SimpleNamespace(end_ids=frozenset({2}))
-        self.executor = SimpleNamespace(isa="avx2", jit_s=0.0, kv="f16")
+        self.tokenizer = SimpleNamespace(end_ids=frozenset({2}), is_control=self._is_control)
+        self.is_base = False
+        self.chat_format = SimpleNamespace(name="fake")
+        # So many threads that no bench has measured them here: nothing is known of the machine.
+        self.executor = SimpleNamespace(isa="avx2", jit_s=0.0, kv="f16", n_threads=1000)
+        output = SimpleNamespace(n_bytes=10**9, n_elements=400, shape=(50, 8))
+        self.file = SimpleNamespace(tensors={"output.weight": output})
         self.n_to_compile = 0
         self.interrupt_compiling = False
         self.interrupt_after = None
         self.fail = None
         self.context_is_full = False
+        self.dropped_tokens = 0
+        self.cache_is_lost = False
+        self.verdict = 0  # of `score`: the choice that is likeliest
+        self.scored = []
+        self._held = []
         self.loads, self.prompts, self.options, self.closed = [], [], [], False
 
     def load(self, name, on_compile=None, **options):
@@ -89,7 +100,7 @@ class FakeModel:
         return self
 
     def tokenize(self, text, add_bos=True, parse_special=False):
-        assert parse_special, "only --raw is tokenized here, and its control tokens are meant"
+        assert parse_special or not add_bos, "control tokens are meant in a whole prompt"
         return [ord(character) for character in ("^" if add_bos else "") + text]
 
     def render_chat(self, messages, tools=None, safe_prompt=False):
@@ -100,16 +111,44 @@ class FakeModel:
     def prompt_text(self, ids):
         return "".join(map(chr, ids))
 
+    @staticmethod
+    def _is_control(token):
+        """Angles around a role are this model's control tokens."""
+        return chr(token) in "<>"
+
+    def keep(self, ids):
+        """How many ids of a prompt are in the cache; what was read last, unless it was lost."""
+        before, self._held = self._held, list(ids)
+        if self.cache_is_lost:
+            return 0
+        pairs = enumerate(zip(before, ids, strict=False))
+        return next((i for i, (a, b) in pairs if a != b), min(len(before), len(ids) - 1))
+
+    def score(self, prompt, continuations, on_prefill=None):
+        self.scored.append(self.prompt_text(prompt))
+        return [0.0 if i == self.verdict else -5.0 for i in range(len(continuations))]
+
+    def save_cache(self, path):
+        path.write_bytes(b"cache")
+        return len(self._held)
+
+    def load_cache(self, path):
+        assert path.read_bytes() == b"cache"
+        return 7
+
     def generate(self, prompt, **options):
         self.prompts.append(self.prompt_text(prompt))
         self.options.append(options)
         return FakeGeneration(self, prompt, options)
 
+    def close(self):
+        self.closed = True
+
     def __enter__(self):
         return self
 
     def __exit__(self, *exc_info):
-        self.closed = True
+        self.close()
 
 
 def as_json(text):
