@@ -1,6 +1,6 @@
 """Every environment variable and folder that localmix reads, in one place.
 
-    LOCALMIX_HOME       models                          default: the platform's user data folder
+    LOCALMIX_HOME       models, conversations, settings default: the platform's user data folder
     LOCALMIX_CACHE      compiled kernels                default: the platform's user cache folder
     LOCALMIX_THREADS    worker threads                  default: physical cores this process may use
     LOCALMIX_ISA        a lower kernel tier than the machine has, for tests and comparisons

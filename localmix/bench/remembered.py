@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from localmix.bench.limits import Machine, cpu_name
+from localmix.registry.json_file import write_json
 
 _FILE = "machine.json"
 
@@ -21,10 +22,7 @@ def remember(folder: Path, machine: Machine, n_threads: int) -> None:
     known = _read(folder)
     known[_key(machine.cpu, n_threads)] = machine.read_gb_s
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = folder / f"{_FILE}.new"
-        fresh.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-        fresh.replace(folder / _FILE)
+        write_json(folder / _FILE, known)
 
 
 def read_gb_s(folder: Path, n_threads: int) -> float | None:

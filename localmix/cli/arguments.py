@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -25,6 +25,8 @@ def flag(*names: str, text: str, group: str) -> Any:
     """Describe an option that is there or not."""
     return typer.Option(*names, help=text, rich_help_panel=group)
 
+
+Json = Annotated[bool, flag("--json", text="JSON instead of text.", group="Options")]
 
 SAID = "said"
 """The field of a dataclass of options that `takes` fills."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localmix import settings
-from localmix.cli.arguments import flag, option
+from localmix.cli.arguments import Json, flag, option
 from localmix.cli.errors import WrongUsage
 from localmix.cli.help import Command, Group
 from localmix.cli.terminal import (
@@ -31,7 +31,6 @@ localmix run mistral --resume 12
 """
 
 _Id = Annotated[int, typer.Argument(metavar="ID", help="A number that list shows.")]
-_Json = Annotated[bool, flag("--json", text="JSON instead of text.", group="Options")]
 _Limit = Annotated[
     int, option("--limit", "-n", metavar="N", text="How many at most.", group="Options")
 ]
@@ -66,7 +65,7 @@ def _root(context: typer.Context) -> None:
         raise typer.Exit
 
 
-def list_conversations(limit: _Limit = 20, json: _Json = False) -> None:
+def list_conversations(limit: _Limit = 20, json: Json = False) -> None:
     """List the latest conversations."""
     _write_list(_history().latest(_checked(limit)), json, "no conversation is saved yet")
 
@@ -74,7 +73,7 @@ def list_conversations(limit: _Limit = 20, json: _Json = False) -> None:
 def search(
     words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="What was said.")],
     limit: _Limit = 20,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Find conversations in which all words were said."""
     text = " ".join(words)
@@ -82,7 +81,7 @@ def search(
     _write_list(found, json, f"no conversation holds {text}")
 
 
-def show(number: _Id, json: _Json = False) -> None:
+def show(number: _Id, json: Json = False) -> None:
     """Show a conversation."""
     streams = Streams.standard()
     conversation = _history().get(number)
@@ -98,7 +97,7 @@ def show(number: _Id, json: _Json = False) -> None:
         page.print(printable(entry.content), markup=False)
 
 
-def export(number: _Id, json: _Json = False) -> None:
+def export(number: _Id, json: Json = False) -> None:
     """Write a conversation to stdout, as Markdown or JSON."""
     streams = Streams.standard()
     conversation = _history().get(number)

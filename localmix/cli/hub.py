@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localmix import settings, units
-from localmix.cli.arguments import flag, option
+from localmix.cli.arguments import Json, flag, option
 from localmix.cli.errors import WrongUsage
 from localmix.cli.progress import shown_asking
 from localmix.cli.terminal import StatusLine, Streams, console, write_json, write_table
@@ -38,15 +38,13 @@ _FITS = {
     "unknown": "unknown",
 }
 
-_Json = Annotated[bool, flag("--json", text="JSON instead of text.", group="Options")]
-
 
 def search(
     words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="What to look for.")],
     limit: Annotated[
         int, option("--limit", "-n", metavar="N", text="Repositories at most.", group="Options")
     ] = 5,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Search the Hub for models, with size and fit of each quantization."""
     from localmix.engine.fit import verdict_of_size
@@ -81,7 +79,7 @@ def search(
     write_table(rows, streams.stdout, header=("name", "size", "fit"), right=(1,), spare=(2,))
 
 
-def outdated(json: _Json = False) -> None:
+def outdated(json: Json = False) -> None:
     """Say which of the pulled models have changed on the Hub since."""
     streams = Streams.standard()
     found = _compared()
@@ -114,13 +112,16 @@ def update(
     streams = Streams.standard()
     page = console(streams.stderr)
     puller = Puller(streams)
-    wanted, problems = [_pulled(name) for name in names or ()], 0
+    wanted, problems, n_current = [_pulled(name) for name in names or ()], 0, 0
     for each in _compared() if everything else ():
         if each.problem:
             problems += 1
             page.print(f"{each.manifest.name}: {each.problem}", markup=False)
-        else:
+        elif each.is_outdated:
             wanted.append(each.manifest.name)
+        else:
+            n_current += 1
+            page.print(f"{each.manifest.name} is up to date", markup=False)
     for name in wanted:
         plan = puller.plan(name, newest=True)
         if plan.stored is None:
@@ -131,7 +132,7 @@ def update(
         raise DownloadFailed(
             f"{problems} of the models could not be compared with the Hub", "localmix outdated"
         )
-    if not wanted:
+    if not wanted and not n_current:
         page.print("nothing was pulled yet", style="muted")
 
 

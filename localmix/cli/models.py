@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localmix import settings, units
-from localmix.cli.arguments import flag
+from localmix.cli.arguments import Json
 from localmix.cli.terminal import (
     Streams,
     console,
@@ -36,11 +36,10 @@ localmix show ./model.gguf
 
 _HEADER = ("name", "size", "modified", "used", "from", "state")
 
-_Json = Annotated[bool, flag("--json", text="JSON instead of text.", group="Options")]
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, or a .gguf file.")]
 
 
-def list_models(json: _Json = False) -> None:
+def list_models(json: Json = False) -> None:
     """List the models on this machine, also those that other programs have downloaded.
 
     Models of Ollama, of the Hugging Face cache and of LM Studio are used where they lie.
@@ -68,7 +67,7 @@ def list_models(json: _Json = False) -> None:
         console(streams.stderr).print(hint, style="muted", markup=False)
 
 
-def show(name: _Name, json: _Json = False) -> None:
+def show(name: _Name, json: Json = False) -> None:
     """Show what a model is made of, from its file alone, and what it wants of memory."""
     from localmix.gguf import GGUFFile
     from localmix.model.config import ModelConfig

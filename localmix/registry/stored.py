@@ -1,6 +1,7 @@
 """A model that is on this disk, whoever put it there."""
 
 import importlib.resources
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -114,3 +115,8 @@ def newest_time(paths: tuple[Path, ...]) -> datetime:
         except (OSError, ValueError):
             continue
     return datetime.fromtimestamp(max(times_s, default=0.0), tz=timezone.utc)
+
+
+def real_path(path: Path) -> Path:
+    """Follow all links on the way; unlike Path.resolve it never raises for links in a circle."""
+    return Path(os.path.realpath(path))

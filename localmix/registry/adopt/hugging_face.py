@@ -16,7 +16,6 @@ A model is used by its path in the snapshot, where shards find each other by the
 Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 """
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from localmix import settings
 from localmix.registry.adopt.folders import files_below, read_text, subfolders
 from localmix.registry.adopt.repository import models_of, stored_model, with_short_names
 from localmix.registry.names import is_repo
-from localmix.registry.stored import StoredModel, newest_time
+from localmix.registry.stored import StoredModel, newest_time, real_path
 
 _N_LEVELS = 4
 """How deep to look in a snapshot: repositories put quantizations into folders, rarely deeper."""
@@ -41,7 +40,7 @@ def hugging_face_models(environ: Mapping[str, str] | None = None) -> list[Stored
         kind, *names = folder.name.split("--")
         repo = "/".join(names)
         if kind == "models" and is_repo(repo):
-            found += with_short_names(_models_of_repo(folder, repo, _real(cache)))
+            found += with_short_names(_models_of_repo(folder, repo, real_path(cache)))
     return found
 
 
@@ -70,15 +69,10 @@ def _best_first(folder: Path) -> list[Path]:
 
 def _is_in(cache: Path, snapshot: Path, path: str) -> bool:
     """Say whether a file lies in the cache: a link could lead to any file of this machine."""
-    return _real(snapshot / path).is_relative_to(cache)
+    return real_path(snapshot / path).is_relative_to(cache)
 
 
 def _sha256_of(path: Path) -> str:
     """Read the checksum off the blob's name; small files are named by another one, and copies."""
-    name = _real(path).name
+    name = real_path(path).name
     return name if _SHA256.fullmatch(name) else ""
-
-
-def _real(path: Path) -> Path:
-    # Unlike Path.resolve this one never raises for links that go round in circles.
-    return Path(os.path.realpath(path))

@@ -1,6 +1,5 @@
 """All models on this machine: ours, those that a person named, and those of other programs."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from localmix.registry.disk.records import Records
 from localmix.registry.disk.store import Store
 from localmix.registry.file_names import DEFAULT_QUANTIZATION, model_stem, quantization_of
 from localmix.registry.names import HubName, OllamaName
-from localmix.registry.stored import StoredModel, embedded_model
+from localmix.registry.stored import StoredModel, embedded_model, real_path
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,11 @@ class Inventory:
         """List the models of other programs, but for those that were taken off the list."""
         hidden = set() if with_hidden else self.records.hidden()
         # Another program's folder may be our own: both can be laid out as the Hub is.
-        ours = _real(self.store.folder)
+        ours = real_path(self.store.folder)
         return [
             model
             for model in adopted_models()
-            if str(model.path) not in hidden and not _real(model.path).is_relative_to(ours)
+            if str(model.path) not in hidden and not real_path(model.path).is_relative_to(ours)
         ]
 
     def find(self, name: HubName | OllamaName, with_hidden: bool = False) -> StoredModel | None:
@@ -114,8 +113,3 @@ def _preference(model: StoredModel) -> tuple[bool, bool, int, int]:
     """
     stem = model_stem(model.hub_name.file) if model.hub_name else ""
     return (model.complete, model.origin == "pulled", -stem.count("/"), -len(stem))
-
-
-def _real(path: Path) -> Path:
-    # Unlike Path.resolve this one never raises for links that go round in circles.
-    return Path(os.path.realpath(path))
