@@ -136,6 +136,13 @@ def test_update_pulls_what_has_changed(cli, repo, loaded):
     assert loaded == [NAME, NAME], "its kernels are compiled again, should they be others"
 
 
+def test_update_of_everything_asks_once_for_a_model_that_is_up_to_date(cli, repo, fake_hub):
+    fake_hub.requests.clear()
+    result = cli("update", "--all")
+    assert (result.code, result.err) == (0, f"{NAME} is up to date\n")
+    assert [request.path for request in fake_hub.requests] == [f"/api/models/{REPO}"]
+
+
 def test_update_says_what_comes_as_a_pull_does(cli, repo):
     newer(repo)
     lines = cli("update", NAME).err.splitlines()
