@@ -2,7 +2,7 @@
 
     LOCALMIX_HOME       models, conversations, settings default: the platform's user data folder
     LOCALMIX_CACHE      compiled kernels                default: the platform's user cache folder
-    LOCALMIX_THREADS    worker threads                  default: physical cores this process may use
+    LOCALMIX_THREADS    worker threads                  default: one per fast core
     LOCALMIX_ISA        a lower kernel tier than the machine has, for tests and comparisons
     HF_ENDPOINT         the Hub or a mirror of it       default: https://huggingface.co
     HF_TOKEN            opens gated and private repositories
@@ -55,9 +55,6 @@ _OLLAMA_SERVICE_FOLDERS = (
     Path("/var/lib/ollama/.ollama/models"),
 )
 
-_CPU_FOLDER = Path("/sys/devices/system/cpu")
-_PERFORMANCE_CORES = Path("/sys/devices/cpu_core/cpus")
-
 
 def home(environ: Mapping[str, str] | None = None) -> Path:
     """Give the folder of models, settings and history; it may not exist yet."""
@@ -79,20 +76,20 @@ def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
     return user_cache_path("localmix", appauthor=False)
 
 
-def n_threads(environ: Mapping[str, str] | None = None) -> int:
-    """Give the number of worker threads.
+def n_threads(environ: Mapping[str, str] | None = None) -> int | None:
+    """Give the number of worker threads that was asked for; None leaves it to `cores.py`.
 
     Raises:
         LocalmixError: LOCALMIX_THREADS is not a whole number from 1 to MAX_THREADS.
     """
     chosen = _text("LOCALMIX_THREADS", environ)
     if not chosen:
-        return n_physical_cores()
+        return None
     # isdecimal alone would let other scripts' digits through, which nobody means.
     if not (chosen.isascii() and chosen.isdecimal() and 1 <= int(chosen[:9]) <= MAX_THREADS):
         raise LocalmixError(
             f"LOCALMIX_THREADS is {chosen!r}, not a whole number from 1 to {MAX_THREADS}",
-            f"export LOCALMIX_THREADS={n_physical_cores()}",
+            "unset LOCALMIX_THREADS: one thread per fast core is used then",
         )
     return int(chosen)
 
@@ -184,43 +181,6 @@ def app_settings_folders(environ: Mapping[str, str] | None = None) -> tuple[Path
         home / "Library" / "Application Support",
         _folder(roaming) if roaming else home / "AppData" / "Roaming",
     )
-
-
-def n_physical_cores() -> int:
-    """Count the cores worth a thread each: physical, and the fast ones where there are two kinds.
-
-    Two threads on one core share its arithmetic units and gain nothing in a matrix product, and a
-    slow core keeps the fast ones waiting at every barrier. Linux tells both in /sys; elsewhere
-    every logical CPU counts.
-    """
-    allowed = _allowed_cpus()
-    fast = allowed & _cpu_list(_PERFORMANCE_CORES) or allowed
-    cores = {_siblings(cpu) for cpu in fast}
-    return max(1, len(cores))
-
-
-def _allowed_cpus() -> set[int]:
-    """Give the CPUs this process may run on: a container or `taskset` may lend it only some."""
-    if hasattr(os, "sched_getaffinity"):
-        return set(os.sched_getaffinity(0))
-    return set(range(os.cpu_count() or 1))
-
-
-def _siblings(cpu: int) -> frozenset[int]:
-    """Give the logical CPUs on the core of `cpu`; itself alone when the system does not tell."""
-    return frozenset(_cpu_list(_CPU_FOLDER / f"cpu{cpu}/topology/thread_siblings_list") or {cpu})
-
-
-def _cpu_list(path: Path) -> set[int]:
-    """Read a kernel list such as `0-3,8` as {0, 1, 2, 3, 8}; a missing or odd file is empty."""
-    cpus: set[int] = set()
-    try:
-        for part in path.read_text(encoding="ascii").strip().split(","):
-            first, _, last = part.partition("-")
-            cpus.update(range(int(first), int(last or first) + 1))
-    except (OSError, ValueError):
-        return set()
-    return cpus
 
 
 def _folder(text: str) -> Path:

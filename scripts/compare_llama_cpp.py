@@ -35,6 +35,7 @@ from compare.rounds import Test, measure
 from localmix import settings, units
 from localmix.bench import limits
 from localmix.bench.cost import token_cost
+from localmix.cores import cores, n_threads_by_default
 from localmix.errors import LocalmixError
 from localmix.gguf import GGUFFile
 from localmix.gguf.summary import quantization_label
@@ -79,7 +80,7 @@ def compare(args: argparse.Namespace, file: GGUFFile) -> int:
     setup = Setup(
         model=args.model.resolve(),
         llama_python=args.llama_python,
-        threads=args.threads or settings.n_threads(),
+        threads=args.threads or settings.n_threads() or n_threads_by_default(),
         isa=args.isa or settings.isa(),
         with_resident=args.resident,
         ids=[draw.randrange(config.vocab_size) for _ in range(n_ids)],
@@ -147,10 +148,9 @@ def about(args: argparse.Namespace, file: GGUFFile, setup: Setup, field: Field) 
     variables = [
         f"{name}={value}" for name, value in os.environ.items() if name.startswith(ENVIRONMENT)
     ]
-    cores = settings.n_physical_cores()
     return {
         "model": f"{args.model.name}, {quantization_label(file)}, {units.size(file.size_bytes)}",
-        "machine": f"{limits.cpu_name()}, {cores} cores, --threads {setup.threads},"
+        "machine": f"{limits.cpu_name()}, {cores()}, --threads {setup.threads},"
         f" {platform.system()}, Python {platform.python_version()}",
         "localmix": f"{versions}, commit {commit()}, tier {ours['isa']}",
         "llama.cpp": f"llama-cpp-python {theirs['version']}: {' '.join(theirs['features'])}",

@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "localmix"
 
 FLOORS = [
-    {"errors", "units"},
-    {"settings", "quant", "checks"},
+    {"errors", "units", "system"},
+    {"settings", "quant", "checks", "cores"},
     {"gguf", "kernels"},
     {"text", "model", "registry"},
     {"cache"},
@@ -39,6 +39,7 @@ ONE_DOOR = {
     "tokenizers": "text/bpe.py",
     "platformdirs": "settings.py",
     "filelock": "registry/disk/store.py",
+    "psutil": "system.py",
     "threadpoolctl": "execute/reference.py",
 }
 """The one place that imports a dependency, so that another could take its place."""

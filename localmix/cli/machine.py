@@ -28,12 +28,12 @@ _COMMON_FORMATS = ("Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16", "F32")
 
 def common_kernels(kv: str) -> list[str]:
     """Name every kernel that the common files need, `tiny` among them, and that of `bench`."""
-    from localmix.bench.limits import PEAK_KERNEL
+    from localmix.bench.limits import PEAK_KERNELS
     from localmix.execute.team import KERNELS
 
     products = [f"matmul_{name.lower()}" for name in _COMMON_FORMATS]
     around = ["quantize", "pack_32", "pack_256", "pack_floats", "rotate", "route", "combine"]
-    return [*products, *around, f"place_{kv}", f"attend_{kv}", *KERNELS, PEAK_KERNEL]
+    return [*products, *around, f"place_{kv}", f"attend_{kv}", *KERNELS, *PEAK_KERNELS]
 
 
 def warmup(

@@ -9,6 +9,7 @@ from typing import Literal
 
 from localmix import settings
 from localmix.checks import whole
+from localmix.cores import n_threads_by_default
 from localmix.engine import memory
 from localmix.engine.model import Model
 from localmix.errors import InvalidGGUF, LocalmixError
@@ -73,7 +74,7 @@ def load_file(
             dense = {name: t for name, t in tensors.items() if not is_of_experts(name)}
             tensors = {**tensors, **resident(dense)}
         plan = describe(config, Weights.from_tensors(tensors, config))
-        threads = n_threads or settings.n_threads()
+        threads = n_threads or settings.n_threads() or n_threads_by_default()
         made = _executor(executor, plan, threads, kv, expert_memory, on_compile)
         model = Model(file, config, made, tokenizer, n_ctx)
     except BaseException:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from localmix import system
 from localmix.cache.ring import position_bytes, slots_needed
 from localmix.engine.model import CHUNK_TOKENS
 from localmix.model.config import ModelConfig
@@ -132,7 +131,7 @@ def experts_bytes(tensors: Mapping[str, Sized]) -> int:
 
 def total_bytes() -> int | None:
     """Memory of the machine, or of the container around us; None where nobody tells."""
-    known = [value for value in (_total_of_machine(), _limit_of_container()) if value is not None]
+    known = [value for value in (system.total_memory(), _limit_of_container()) if value is not None]
     return min(known, default=None)
 
 
@@ -141,81 +140,39 @@ def free_bytes() -> int | None:
 
     None where the system does not tell.
     """
-    known = [value for value in (_free_of_machine(), _free_of_container()) if value is not None]
+    known = [value for value in (system.free_memory(), _free_of_container()) if value is not None]
     return min(known, default=None)
 
 
-def _free_of_machine() -> int | None:
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, ValueError, StopIteration):
-            lines = Path("/proc/meminfo").read_text().splitlines()
-            return 1024 * int(next(line.split()[1] for line in lines if "MemAvailable" in line))
-    if sys.platform == "darwin":
-        return _free_of_mac()
-    return None
-
-
-def _free_of_mac() -> int | None:
-    """Pages that macOS calls free, inactive or speculative; mapped files are among them."""
-    import re
-    import subprocess
-
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        said = subprocess.run(["vm_stat"], capture_output=True, text=True, timeout=5).stdout
-        page = re.search(r"page size of (\d+)", said)
-        counts = re.findall(r"Pages (?:free|inactive|speculative):\s+(\d+)", said)
-        if page and counts:
-            return int(page[1]) * sum(map(int, counts))
-    return None
-
-
-def _total_of_machine() -> int | None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # Windows has no sysconf
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
-
-
-_MEMBERSHIP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-
-
-def _free_of_container(membership: Path = _MEMBERSHIP, root: Path = _CGROUPS) -> int | None:
+def _free_of_container() -> int | None:
     """What the limits of our container, and of those around it, leave; None: there is no limit.
 
     File pages that the system would give up count as free.
     """
     left = [
         max(0, most - now + _inactive_files(folder / "memory.stat"))
-        for folder, most, now in _limits(membership, root)
+        for folder, most, now in _limits()
     ]
     return min(left, default=None)
 
 
-def _limit_of_container(membership: Path = _MEMBERSHIP, root: Path = _CGROUPS) -> int | None:
-    return min((most for _, most, _ in _limits(membership, root)), default=None)
+def _limit_of_container() -> int | None:
+    return min((most for _, most, _ in _limits()), default=None)
 
 
-def _limits(membership: Path, root: Path) -> Iterator[tuple[Path, int, int]]:
+def _limits() -> Iterator[tuple[Path, int, int]]:
     """Give folder, limit and use of our container and of those around it that have a limit.
 
-    Linux tells them in files, in two versions.
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst.
     """
-    with contextlib.suppress(OSError, ValueError):
-        for line in membership.read_text().splitlines():
-            _, kinds, group = line.split(":", 2)
-            if kinds == "":
-                place, limit, used = root, "memory.max", "memory.current"
-            elif "memory" in kinds.split(","):
-                place = root / "memory"
-                limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
-            else:
-                continue
-            inner = place / group.lstrip("/")
-            for folder in (inner, *inner.parents):
-                with contextlib.suppress(OSError, ValueError):
-                    most, now = int((folder / limit).read_text()), int((folder / used).read_text())
-                    yield folder, most, now
-                if folder == place:
-                    break
+    for folder, is_v2 in system.container_folders("memory"):
+        limit, used = (
+            ("memory.max", "memory.current")
+            if is_v2
+            else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        )
+        with contextlib.suppress(OSError, ValueError):
+            yield folder, int((folder / limit).read_text()), int((folder / used).read_text())
 
 
 def _inactive_files(stat: Path) -> int:

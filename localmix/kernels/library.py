@@ -24,8 +24,10 @@ from typing import Any
 from llvmlite import binding as llvm
 
 from localmix import settings
+from localmix.cores import n_threads_by_default
 from localmix.errors import LocalmixError
 from localmix.kernels import isa
+from localmix.system import sysctl
 
 N_ARGUMENTS = 4
 """A kernel takes four int64: record, state, chunk, scratch."""
@@ -104,9 +106,7 @@ def arm_features(
     found = {"neon": True}
     if system == "darwin":
         for feature, name in _APPLE_FEATURES.items():
-            command = ["/usr/sbin/sysctl", "-n", f"hw.optional.arm.{name}"]
-            told = subprocess.run(command, capture_output=True, text=True, check=False)
-            found[feature] = told.stdout.strip() == "1"
+            found[feature] = sysctl(f"hw.optional.arm.{name}") == "1"
         return found
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
@@ -161,7 +161,7 @@ def compile_into(
         ) from exc
     if on_compile:
         on_compile(0, len(names))
-    n = min(_PROCESSES, len(names), settings.n_physical_cores())
+    n = min(_PROCESSES, len(names), n_threads_by_default())
     processes: list[subprocess.Popen[str]] = []
     try:
         for i in range(n):

@@ -1,10 +1,11 @@
-"""How fast this CPU multiplies bytes at best: the limit that `bench` holds prefill against.
+"""How fast this CPU multiplies at best: the limits that `bench` holds a model against.
 
-`int8_peak` does the int8 dot products of its tier and nothing else. Operands stay in registers, and
-so many sums grow side by side that none waits for its own last addition. The sums are written out:
-of operands that are all 1 they say how many products were really computed.
+`int8_peak` does the int8 dot products of its tier and nothing else, `float32_peak` fused
+multiply-adds. Operands stay in registers, and so many sums grow side by side that none waits for
+its own last addition. The sums are written out: of operands that are all 1 they say how many
+products were really computed (as float32 only up to 2²⁴ a lane).
 
-It is no step of a tape, so its record is three numbers:
+They are no steps of a tape, so their record is three numbers:
 
     rounds | address of the operands, 2 · lane_bytes | address of the sums, at most 1024 bytes
 """
@@ -22,7 +23,7 @@ from localmix.kernels.elementwise import field
 from localmix.kernels.jit import kernel
 from localmix.kernels.simd import load
 from localmix.kernels.target import TIER
-from localmix.kernels.vectors import I16, I64, Vec, nothing, repeated, write
+from localmix.kernels.vectors import I16, I64, Vec, call, nothing, repeated, write
 
 STEPS = 8
 """Dot products of each sum in a round; also how many the AVX2 product adds up in int16."""
@@ -31,7 +32,12 @@ N_SUMS = {"vpdpbusd": 12, "sdot": 16, "smmla": 16}.get(TIER.dot, 4)
 """Sums side by side: latency of the dot product times how many start per cycle, or more."""
 
 LANE_BYTES = TIER.lane_bytes
+N_FLOAT_SUMS = {"avx512": 16, "avxvnni": 10, "avx2": 10, "neon": 16, "i8mm": 16}.get(TIER.name, 4)
+"""The same for fused multiply-adds; with the operands they fit the registers that there are."""
+
 BYTES = Vec(LANE_BYTES, "u8")
+FLOATS = Vec(TIER.lanes, "f32")
+FLOAT_SUMS = types.UniTuple(FLOATS, N_FLOAT_SUMS)
 SUMS = types.UniTuple(Vec(TIER.lanes, "i32"), N_SUMS)
 
 
@@ -72,6 +78,14 @@ def zero_sums(typing: Any) -> Any:
 
 
 @intrinsic
+def zero_float_sums(typing: Any) -> Any:
+    """All sums zero."""
+    return FLOAT_SUMS(), lambda context, b, sig, args: ir.Constant(
+        context.get_value_type(FLOAT_SUMS), None
+    )
+
+
+@intrinsic
 def hidden(typing: Any, x: Any) -> Any:
     """A value that may be another one each time, as far as LLVM knows."""
     return x(x), lambda context, b, sig, args: emit_hidden(b, args[0])
@@ -92,15 +106,32 @@ def add_round(typing: Any, sums: Any, w: Any, x: Any) -> Any:
 
 
 @intrinsic
+def add_float_round(typing: Any, sums: Any, w: Any, x: Any) -> Any:
+    """Sums after STEPS more fused multiply-adds of each."""
+
+    def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        sums, w, x = args
+        name = f"llvm.fmuladd.v{FLOATS.lanes}f32"
+        totals = [b.extract_value(sums, k) for k in range(N_FLOAT_SUMS)]
+        for _ in range(STEPS):
+            totals = [call(b, name, total.type, w, x, total) for total in totals]
+        for k, total in enumerate(totals):
+            sums = b.insert_value(sums, total, k)
+        return sums
+
+    return FLOAT_SUMS(FLOAT_SUMS, w, x), gen
+
+
+@intrinsic
 def store_sums(typing: Any, address: Any, sums: Any) -> Any:
     """Write the sums one after the other."""
 
     def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        for k in range(N_SUMS):
+        for k in range(sums.count):
             write(b, b.add(args[0], I64(k * LANE_BYTES)), b.extract_value(args[1], k))
         return nothing(context)
 
-    return types.void(types.int64, SUMS), gen
+    return types.void(types.int64, sums), gen
 
 
 @kernel("int8_peak")
@@ -112,4 +143,15 @@ def int8_peak(record, state, chunk, scratch):
     for _ in range(field(record, 0)):
         x = hidden(x)
         sums = add_round(sums, w, x)
+    store_sums(field(record, 2), sums)
+
+
+@kernel("float32_peak")
+def float32_peak(record, state, chunk, scratch):
+    """Multiply and add the operands for so many rounds."""
+    operands = field(record, 1)
+    w, x = load(FLOATS, operands), load(FLOATS, operands + LANE_BYTES)
+    sums = zero_float_sums()
+    for _ in range(field(record, 0)):
+        sums = add_float_round(sums, w, x)
     store_sums(field(record, 2), sums)

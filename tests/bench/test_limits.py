@@ -10,16 +10,19 @@ import pytest
 
 from localmix.bench.limits import (
     CACHE_BYTES_GUESS,
-    PEAK_KERNEL,
+    FLOAT32,
+    INT8,
+    PEAK_KERNELS,
     Machine,
     Multiplier,
     buffer_bytes,
     cache_bytes,
     cpu_name,
-    int8_peak,
     measure_machine,
+    peak,
     read_bandwidth,
 )
+from localmix.cores import Cores
 from localmix.kernels import isa, library
 
 MB = 2**20
@@ -67,17 +70,19 @@ def test_the_buffer_is_larger_than_the_caches_and_not_absurd():
     assert buffer_bytes(2000 * MB) == 1024 * MB
 
 
-def multiplier():
-    return Multiplier(library.load([PEAK_KERNEL]))
+def multiplier(kind=INT8):
+    return Multiplier(library.load([kind.kernel]), kind)
 
 
 @pytest.mark.parametrize("tier", ["generic", None])
-def test_products_of_ones_add_up_to_their_number(monkeypatch, tier):
+@pytest.mark.parametrize("kind", [INT8, FLOAT32], ids=lambda kind: kind.kernel)
+def test_products_of_ones_add_up_to_their_number(monkeypatch, tier, kind):
     if tier:
         monkeypatch.setenv("LOCALMIX_ISA", tier)
-    one = multiplier()
+    one = multiplier(kind)
     per_round = one.multiply(1)
-    assert per_round % (8 * library.this_machine().tier.lane_bytes) == 0
+    lanes = library.this_machine().tier.lane_bytes // (1 if kind is INT8 else 4)
+    assert per_round % (8 * lanes) == 0
     assert per_round > 0
     assert [one.multiply(n) for n in (0, 2, 1000)] == [0, 2 * per_round, 1000 * per_round]
 
@@ -86,14 +91,15 @@ def test_the_peak_is_operations_over_the_best_time():
     # The first try of 2,000 rounds takes 1 s, so a run has 100; runs take 9 (a warm-up), 4, 2, 3 s.
     times = itertools.accumulate([0.0, 1.0, 5.0, 9.0, 5.0, 4.0, 5.0, 2.0, 5.0, 3.0])
     n_products = 3 * multiplier().multiply(100)
-    peak = int8_peak(3, n_repetitions=3, clock=lambda: next(times))
-    assert peak == pytest.approx(2 * n_products / 2.0 / 1e9)
+    found = peak(INT8, 3, n_repetitions=3, clock=lambda: next(times))
+    assert found == pytest.approx(2 * n_products / 2.0 / 1e9)
 
 
 def test_measuring_the_peak_imports_no_numba():
     code = (
         "import sys; from localmix.bench.limits import measure_machine; "
-        "assert measure_machine(2, with_kernels=True).int8_gop_s > 0; "
+        "machine = measure_machine(2, with_kernels=True); "
+        "assert machine.int8_gop_s > machine.float32_gop_s > 0; "
         "sys.stdout.write(' '.join(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -115,9 +121,12 @@ def test_each_product_of_a_round_is_an_instruction(tmp_path, name, triple, instr
     tier = isa.tier_named(name)
     features = ",".join(f"+{feature}" for feature in sorted(tier.needs))
     command = [sys.executable, "-m", "localmix.kernels.build", tmp_path, name, "", features, triple]
-    subprocess.run([*command, PEAK_KERNEL], env={**os.environ, "LOCALMIX_ASM": "1"}, check=True)
-    assembly = (tmp_path / f"{PEAK_KERNEL}.s").read_text(encoding="utf-8")
+    subprocess.run([*command, *PEAK_KERNELS], env={**os.environ, "LOCALMIX_ASM": "1"}, check=True)
+    assembly = (tmp_path / "int8_peak.s").read_text(encoding="utf-8")
     assert len(re.findall(rf"^\s+{instruction}\s", assembly, re.MULTILINE)) == count
+    assembly = (tmp_path / "float32_peak.s").read_text(encoding="utf-8")
+    fused = re.findall(r"^\s+(?:vfmadd\d+ps|fmla(?:\.4s)?)\s", assembly, re.MULTILINE)
+    assert len(fused) == 8 * (10 if name == "avx2" else 16)
 
 
 def write_cache(cpus, cpu, index, level, size, shared_by):
@@ -158,8 +167,26 @@ def test_this_machine_has_a_name_and_a_bandwidth(monkeypatch):
     assert 0.05 < machine.read_gb_s < 10_000
 
 
-def test_the_peak_is_left_out_without_kernels(monkeypatch):
-    monkeypatch.setattr("localmix.bench.limits._read_bandwidth_apart", lambda *arguments: 40.0)
-    monkeypatch.setattr("localmix.bench.limits.int8_peak", lambda *arguments: 500.0)
-    assert measure_machine(2).int8_gop_s is None
-    assert measure_machine(2, with_kernels=True).int8_gop_s == 500.0
+def test_the_peaks_are_left_out_without_kernels(monkeypatch):
+    peaks = {INT8: 500.0, FLOAT32: 120.0}
+    monkeypatch.setattr("localmix.bench.limits.measure_read", lambda *arguments: (25.0, 40.0))
+    monkeypatch.setattr("localmix.bench.limits.peak", lambda kind, *arguments: peaks[kind])
+    bare = measure_machine(2)
+    assert (bare.int8_gop_s, bare.float32_gop_s) == (None, None)
+    whole = measure_machine(2, with_kernels=True)
+    assert (whole.int8_gop_s, whole.float32_gop_s) == (500.0, 120.0)
+    assert (whole.read_one_gb_s, whole.read_gb_s) == (25.0, 40.0)
+
+
+def test_both_kinds_of_cores_are_told(monkeypatch):
+    monkeypatch.setattr("localmix.bench.limits.cores", lambda: Cores(8, 4, 20))
+    asked = []
+
+    def measure_read(n_threads, n_bytes):
+        asked.append(n_threads)
+        return 20.0, 80.0
+
+    monkeypatch.setattr("localmix.bench.limits.measure_read", measure_read)
+    machine = measure_machine()
+    assert (machine.cores, machine.slow_cores) == (8, 4)
+    assert asked == [8]  # a thread per fast core

@@ -1,10 +1,12 @@
 """How much memory experts get."""
 
+import psutil
 import pytest
 from gguf import GGMLQuantizationType as Q
 from support.models import Shape, split_experts, tensors_of, write_model
 
 import localmix
+from localmix import system
 from localmix.cache.ring import slot_bytes
 from localmix.engine import memory
 from localmix.gguf import GGUFFile
@@ -99,19 +101,23 @@ def test_a_model_is_streamed_when_memory_asks_for_it(monkeypatch, tmp_path):
         ("7:cpu,memory:/a", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
     ],
 )
-def test_a_container_and_those_around_it_tell_what_they_leave(tmp_path, line, folder, limit, used):
+def test_a_container_and_those_around_it_tell_what_they_leave(
+    monkeypatch, tmp_path, line, folder, limit, used
+):
     membership, place = tmp_path / "cgroup", tmp_path / "root" / folder
-    assert memory._free_of_container(membership, tmp_path / "root") is None
+    monkeypatch.setattr(system, "CGROUP_MEMBERSHIP", membership)
+    monkeypatch.setattr(system, "CGROUPS", tmp_path / "root")
+    assert memory._free_of_container() is None
     membership.write_text(f"3:cpuset:/x\n{line}\n")
-    assert memory._free_of_container(membership, tmp_path / "root") is None
+    assert memory._free_of_container() is None
     place.mkdir(parents=True, exist_ok=True)
     (place / limit).write_text("1000\n")
     (place / used).write_text("700\n")
-    assert memory._free_of_container(membership, tmp_path / "root") == 300
+    assert memory._free_of_container() == 300
     (place / "memory.stat").write_text("anon 5\ninactive_file 100\nactive_file 50\n")
-    assert memory._free_of_container(membership, tmp_path / "root") == 450
+    assert memory._free_of_container() == 450
     (place / limit).write_text("max\n")
-    assert memory._free_of_container(membership, tmp_path / "root") is None
+    assert memory._free_of_container() is None
 
 
 V2 = ("memory.max", "memory.current")
@@ -119,8 +125,10 @@ V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
 
 
 @pytest.fixture
-def container(tmp_path):
+def container(monkeypatch, tmp_path):
     """Write the files of a container's limits; gives what it leaves and its limit."""
+    monkeypatch.setattr(system, "CGROUP_MEMBERSHIP", tmp_path / "cgroup")
+    monkeypatch.setattr(system, "CGROUPS", tmp_path / "root")
 
     def ask(membership, limits, names):
         (tmp_path / "cgroup").write_text(membership)
@@ -128,8 +136,7 @@ def container(tmp_path):
             (tmp_path / "root" / folder).mkdir(parents=True, exist_ok=True)
             for name, value in zip(names, (most, now), strict=True):
                 (tmp_path / "root" / folder / name).write_text(f"{value}\n")
-        places = (tmp_path / "cgroup", tmp_path / "root")
-        return memory._free_of_container(*places), memory._limit_of_container(*places)
+        return memory._free_of_container(), memory._limit_of_container()
 
     return ask
 
@@ -171,17 +178,20 @@ def test_a_limit_that_is_no_number_is_no_limit(container, value):
     ("machine", "limit", "told"), [(8, 4, 4), (8, 9, 8), (8, None, 8), (None, 4, 4), (None,) * 3]
 )
 def test_the_smaller_of_machine_and_container_is_all_there_is(monkeypatch, machine, limit, told):
-    for whose, value in (("machine", machine), ("container", limit)):
-        name = "_total_of_machine" if whose == "machine" else "_limit_of_container"
-        monkeypatch.setattr(memory, name, lambda value=value: value)
-        monkeypatch.setattr(memory, f"_free_of_{whose}", lambda value=value: value)
+    for name in ("total_memory", "free_memory"):
+        monkeypatch.setattr(system, name, lambda: machine)
+    for name in ("_limit_of_container", "_free_of_container"):
+        monkeypatch.setattr(memory, name, lambda: limit)
     assert memory.total_bytes() == told
     assert memory.free_bytes() == told
 
 
 def test_a_system_that_tells_nothing_has_no_total(monkeypatch):
-    monkeypatch.delattr(memory.os, "sysconf")
-    assert memory._total_of_machine() is None
+    def no_proc():
+        raise FileNotFoundError("/proc/meminfo")
+
+    monkeypatch.setattr(psutil, "virtual_memory", no_proc)
+    assert (system.total_memory(), system.free_memory()) == (None, None)
 
 
 # ---- needs -------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def some_code(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def all_code(tmp_path_factory):
-    return compile_for_both([*KERNELS, "int8_peak"], tmp_path_factory)
+    return compile_for_both([*KERNELS, "int8_peak", "float32_peak"], tmp_path_factory)
 
 
 def functions_outside(code):
@@ -95,4 +95,4 @@ def test_every_format_uses_the_dot_product_of_its_tier(all_code):
 @pytest.mark.slow
 def test_no_kernel_calls_anything_outside(all_code):
     check_calls(all_code)
-    assert {len(kernels) for kernels in all_code.values()} == {len(KERNELS) + 1}
+    assert {len(kernels) for kernels in all_code.values()} == {len(KERNELS) + 2}

@@ -246,11 +246,10 @@ def test_linux_on_arm_tells_its_tier_in_cpuinfo(tmp_path, flags, tier):
 def test_macos_on_arm_tells_its_tier_through_sysctl(monkeypatch, i8mm, tier):
     told = {"FEAT_DotProd": "1", "FEAT_I8MM": i8mm, "FEAT_FP16": "1"}
 
-    def run(command, **options):
-        name = command[-1].removeprefix("hw.optional.arm.")
-        return library.subprocess.CompletedProcess(command, 0, stdout=told[name] + "\n")
+    def sysctl(name):
+        return told[name.removeprefix("hw.optional.arm.")]
 
-    monkeypatch.setattr(library.subprocess, "run", run)
+    monkeypatch.setattr(library, "sysctl", sysctl)
     assert isa.choose(library.arm_features("arm64", "darwin")).name == tier
 
 
