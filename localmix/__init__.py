@@ -66,6 +66,7 @@ def load(
     n_experts_used: int | None = None,
     executor: Literal["native", "reference"] = "native",
     expert_memory: int | str | None = None,
+    power: int = 100,
     on_compile: Callable[[int, int], None] | None = None,
 ) -> Model:
     """Load a model.
@@ -74,7 +75,8 @@ def load(
         name: "tiny", "mistral", "hf.co/OWNER/REPO:Q4_K_M", … or the path of a .gguf file.
         n_ctx: tokens; None: what the file says, at most 4096; "auto": as many as the model knows
             and free memory holds, which is what the chat does.
-        n_threads: worker threads; None: LOCALMIX_THREADS, else one per physical core.
+        n_threads: worker threads; None: LOCALMIX_THREADS, else what `localmix tune` found best,
+            else one per fast core.
         kv: type of the cached keys and values; the reference executor always keeps float32.
         weights: "mapped" reads them in place; "resident" copies them into large pages, which
             decodes faster and takes private memory.
@@ -83,6 +85,7 @@ def load(
         executor: "native", compiled kernels; "reference", float32 NumPy, slow and obvious.
         expert_memory: bytes, or a size such as "6GB", for experts of a mixture that is larger than
             memory: they are read from the file when they are chosen. None: as free memory asks.
+        power: percent of the time that work may take, 1 to 100: less keeps a laptop cool.
         on_compile: called with (done, total) while kernels are compiled, once for a CPU.
 
     Raises:
@@ -104,6 +107,7 @@ def load(
         n_experts_used=n_experts_used,
         executor=executor,
         expert_memory=None if expert_memory is None else size("expert_memory", expert_memory),
+        power=power,
         on_compile=on_compile,
     )
 

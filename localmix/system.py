@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 _PLATFORM: str = sys.platform
 """Kept as a text, so that type checkers read the branches of all systems."""
 
+CPUINFO = Path("/proc/cpuinfo")
 CGROUP_MEMBERSHIP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 """Which control groups we are in, and where Linux shows them."""
 
@@ -38,6 +40,16 @@ def free_memory() -> int | None:
     with contextlib.suppress(OSError, psutil.Error):
         return int(psutil.virtual_memory().available)
     return None
+
+
+def cpu_name() -> str:
+    """The processor's own name, as far as the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name" and value.strip():
+                return " ".join(value.split())
+    return sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
 
 
 def physical_cores() -> int | None:

@@ -40,6 +40,7 @@ from localmix.errors import LocalmixError
 from localmix.gguf import GGUFFile
 from localmix.gguf.summary import quantization_label
 from localmix.model.config import ModelConfig
+from localmix.system import cpu_name
 
 TOO_NOISY = 3
 PASSES_OF_A_BATCH = 16
@@ -150,7 +151,7 @@ def about(args: argparse.Namespace, file: GGUFFile, setup: Setup, field: Field) 
     ]
     return {
         "model": f"{args.model.name}, {quantization_label(file)}, {units.size(file.size_bytes)}",
-        "machine": f"{limits.cpu_name()}, {cores()}, --threads {setup.threads},"
+        "machine": f"{cpu_name()}, {cores()}, --threads {setup.threads},"
         f" {platform.system()}, Python {platform.python_version()}",
         "localmix": f"{versions}, commit {commit()}, tier {ours['isa']}",
         "llama.cpp": f"llama-cpp-python {theirs['version']}: {' '.join(theirs['features'])}",

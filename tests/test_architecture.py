@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "localmix"
 
 FLOORS = [
-    {"errors", "units", "system"},
+    {"errors", "units", "system", "json_file"},
     {"settings", "quant", "checks", "cores"},
     {"gguf", "kernels"},
     {"text", "model", "registry"},

@@ -9,13 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
+from typing import Protocol
 
 from localmix.cache.ring import position_bytes
-from localmix.gguf import Tensor
 from localmix.model.config import ModelConfig
 from localmix.model.weights import is_of_experts
 
-Tensors = Mapping[str, Tensor]
+
+class Described(Protocol):
+    """A tensor, or what a file's table says of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of a row last."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Its size in the file."""
+
+
+Tensors = Mapping[str, Described]
 
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
@@ -29,12 +43,15 @@ class TokenCost:
         n_layer_weights: weights of the layers that a token is multiplied with.
         n_output_weights: weights of the output matrix; in prefill only the last token needs it.
         kv_bytes: keys and values of one position, as the cache keeps them.
+        attention_operations: multiplications and additions of one token with one position that it
+            attends to: the scores, and the sum of the values.
     """
 
     weight_bytes: int
     n_layer_weights: int
     n_output_weights: int
     kv_bytes: int
+    attention_operations: int = 0
 
     def decode_bytes(self, n_positions: float) -> float:
         """Bytes that a token reads with that many positions in its window."""
@@ -64,10 +81,11 @@ def token_cost(tensors: Tensors, config: ModelConfig, kv: str = "f16") -> TokenC
         part = share if is_of_experts(name) else 1.0
         weight_bytes += part * tensor.n_bytes
         if name != output and len(tensor.shape) > 1:
-            n_layer_weights += part * tensor.n_elements
+            n_layer_weights += part * prod(tensor.shape)
     return TokenCost(
         weight_bytes=round(weight_bytes),
         n_layer_weights=round(n_layer_weights),
-        n_output_weights=tensors[output].n_elements,
+        n_output_weights=prod(tensors[output].shape),
         kv_bytes=position_bytes(config, kv),
+        attention_operations=4 * config.n_layers * config.n_heads * config.head_dim,
     )

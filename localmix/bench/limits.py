@@ -13,7 +13,6 @@ limits are those of as many threads as the model has, and the best of a few runs
 
 from __future__ import annotations
 
-import platform
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localmix.cores import cores
-from localmix.system import sysctl
+from localmix.system import cpu_name
 
 if TYPE_CHECKING:
     from localmix.kernels.library import Library, OnCompile
@@ -228,16 +227,6 @@ def _rounds_in(seconds: float, multiplier: Multiplier, clock: Callable[[], float
         multiplier.multiply(n_rounds)
         taken_s = clock() - start
     return max(1, min(_MOST_ROUNDS, int(n_rounds * seconds / max(taken_s, 1e-9))))
-
-
-def cpu_name() -> str:
-    """The processor's own name, as far as the system tells it."""
-    if sys.platform.startswith("linux"):
-        for line in _read(Path("/proc/cpuinfo")).splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name" and value.strip():
-                return " ".join(value.split())
-    return sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
 
 
 def cache_bytes(cpus: Path = _LINUX_CPUS) -> int | None:

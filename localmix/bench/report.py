@@ -17,7 +17,7 @@ from typing import Any
 from localmix.bench.cost import TokenCost
 from localmix.bench.limits import Machine
 from localmix.bench.run import BenchOptions, Measurement, Series
-from localmix.engine.model import CHUNK_TOKENS
+from localmix.engine.tuned import CHUNK_TOKENS
 
 
 @dataclass(frozen=True)

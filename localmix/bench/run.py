@@ -33,6 +33,7 @@ class BenchOptions:
     Attributes:
         depth: positions in the cache before the first decoded token.
         seed: of the token ids.
+        warms_up: each part runs once before it is measured.
     """
 
     n_prompt: int = 512
@@ -40,6 +41,7 @@ class BenchOptions:
     depth: int = 0
     n_repetitions: int = 5
     seed: int = 0
+    warms_up: bool = True
 
     @property
     def n_ctx(self) -> int:
@@ -92,14 +94,16 @@ def measure(
     probe = _Probe(model, options, clock)
     prefill, decode = Series(options.n_prompt), Series(options.n_generated)
     if options.n_prompt:
-        on_step("warm-up of prefill")
-        probe.prefill()
+        if options.warms_up:
+            on_step("warm-up of prefill")
+            probe.prefill()
         for i in range(options.n_repetitions):
             on_step(f"prefill {i + 1} of {options.n_repetitions}")
             prefill.samples_s.append(probe.prefill())
     if options.n_generated:
-        on_step("warm-up of decode")
-        probe.decode(1)
+        if options.warms_up:
+            on_step("warm-up of decode")
+            probe.decode(1)
         for i in range(options.n_repetitions):
             on_step(f"decode {i + 1} of {options.n_repetitions}")
             decode.samples_s.append(probe.decode(options.n_generated))

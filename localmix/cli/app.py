@@ -8,7 +8,20 @@ from collections.abc import Sequence
 import typer
 
 from localmix import __version__
-from localmix.cli import bench, experts, history, hub, machine, models, moderate, pull, run, store
+from localmix.cli import (
+    bench,
+    experts,
+    fit,
+    history,
+    hub,
+    machine,
+    models,
+    moderate,
+    pull,
+    run,
+    store,
+    tune,
+)
 from localmix.cli.errors import guard
 from localmix.cli.help import Command, Group
 from localmix.cli.terminal import Streams
@@ -65,7 +78,9 @@ def build() -> typer.Typer:
         ("update", hub.update, hub.UPDATE_EXAMPLES),
         ("moderate", moderate.moderate, moderate.EXAMPLES),
         ("experts", experts.experts, experts.EXAMPLES),
+        ("fit", fit.fit, fit.EXAMPLES),
         ("bench", bench.bench, bench.EXAMPLES),
+        ("tune", tune.tune, tune.EXAMPLES),
         ("warmup", machine.warmup, machine.WARMUP_EXAMPLES),
     )
     for name, function, examples in table:

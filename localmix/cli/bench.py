@@ -144,7 +144,7 @@ def _measure(arguments: BenchArguments, streams: Streams, card: TextIO | None) -
         try:
             status.show("limits of this machine")
             machine = measure_machine(executor.n_threads, executor.isa is not None, on_compile)
-            remember(settings.cache_folder(), machine, executor.n_threads)
+            remember(settings.cache_folder(), machine, executor.n_threads, executor.isa)
             status.clear()
             subject = _subject(model, arguments)
             if card:

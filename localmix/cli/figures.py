@@ -74,7 +74,7 @@ def reading_speed(model: Model, stats: Stats) -> str:
     nothing to say: a single token, or experts that came from the disk.
     """
     from localmix.bench.cost import token_cost
-    from localmix.bench.remembered import read_gb_s
+    from localmix.bench.remembered import recall
 
     if not stats.decode_tok_s or stats.streamed:
         return ""
@@ -82,8 +82,11 @@ def reading_speed(model: Model, stats: Stats) -> str:
     n_positions = min(window, stats.prompt_tokens + stats.generated_tokens / 2)
     cost = token_cost(model.file.tensors, model.config, model.executor.kv)
     gb_s = cost.decode_bytes(n_positions) * stats.decode_tok_s / 1e9
-    most = read_gb_s(settings.cache_folder(), model.executor.n_threads)
-    share = f", {100 * gb_s / most:.0f} % of what this machine can" if most and gb_s < most else ""
+    executor = model.executor
+    machine = recall(settings.cache_folder(), executor.n_threads, executor.isa)
+    share = ""
+    if machine and gb_s < machine.read_gb_s:
+        share = f", {100 * gb_s / machine.read_gb_s:.0f} % of what this machine can"
     return f" (reading {units.size(gb_s * 1e9)}/s{share})"
 
 

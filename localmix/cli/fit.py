@@ -1,95 +1,264 @@
-"""How a model fits into memory, in words."""
+"""`localmix fit`: will a model run here, how fast, and which quantization instead."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
-from localmix import units
+import typer
+
+from localmix import settings, units
+from localmix.cli.arguments import Json, one_of, option, sized, within
+from localmix.cli.memory import memory, verdict
+from localmix.cli.options import KvType
+from localmix.cli.progress import shown_compiling
+from localmix.cli.subject import Subject, look_up
+from localmix.cli.terminal import (
+    StatusLine,
+    Streams,
+    console,
+    write_fields,
+    write_json,
+    write_table,
+)
 
 if TYPE_CHECKING:
-    from localmix.engine.fit import Fit
-    from localmix.registry.plan import PullPlan
+    from localmix.bench.limits import Machine
+    from localmix.bench.outlook import Outlook
+    from localmix.bench.predict import Prediction
+
+EXAMPLES = """
+localmix fit mistral
+localmix fit mixtral --ctx 16384
+localmix fit mixtral:8x7b-instruct-v0.1-q2_K --memory 16GB
+localmix fit ./model.gguf --json
+"""
+
+Threads = Annotated[
+    int | None, option("--threads", "-t", metavar="N", text="Worker threads.", group="Options")
+]
 
 
-@dataclass(frozen=True)
-class NoFit:
-    """Why there is no saying how a model fits.
+def fit(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name, or a .gguf file.")],
+    ctx: Annotated[
+        int | None, option("--ctx", metavar="N", text="Tokens of context.", group="Options")
+    ] = None,
+    kv: KvType = None,
+    threads: Threads = None,
+    memory: Annotated[
+        str | None,
+        option("--memory", metavar="SIZE", text="As if so much memory were free.", group="Options"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say whether a model will run here, how fast, and which quantization would instead.
 
-    Attributes:
-        reason: in a sentence.
-        never_runs: localmix cannot run it; otherwise nobody knows.
+    It reads the model's header alone, from the Hub when the model is not here. Speeds are
+    predicted from this machine's measured limits.
     """
+    from localmix.checks import size
 
-    reason: str
-    never_runs: bool
+    one_of("--kv", kv, settings.KV_TYPES)
+    within("--ctx", ctx, 1, 2**31 - 1)
+    within("--threads", threads, 1, settings.MAX_THREADS)
+    sized("--memory", memory)
+    streams = Streams.standard()
+    subject = look_up(name, streams)
+    free = None if memory is None else size("--memory", memory)
+    machine, found = judge(subject, streams, threads, ctx, kv or settings.KV_TYPES[0], free)
+    if json:
+        write_json(_record(subject, machine, found), streams.stdout)
+        return
+    console(streams.stdout).print(subject.name, style="title", markup=False)
+    write_fields(_fields(subject, machine, found), streams.stdout)
+    rows = _table(subject, machine, found)
+    if rows:
+        streams.stdout.write("\n")
+        header = ("quantization", "size", "tok/s", "")
+        write_table(rows, streams.stdout, header=header, right=(1, 2))
+    if subject.missing_bytes:
+        hint = f"to download it: localmix pull {subject.name}"
+        console(streams.stderr).print(hint, style="muted", markup=False)
 
 
-def is_doubtful(fit: Fit | NoFit) -> bool:
-    """Say whether a person had better be asked before gigabytes are downloaded."""
-    if isinstance(fit, NoFit):
-        return fit.never_runs
-    return fit.verdict in ("streams", "pages", "never")
+def judge(
+    subject: Subject,
+    streams: Streams,
+    n_threads: int | None,
+    n_ctx: int | None,
+    kv: str,
+    free_bytes: int | None = None,
+) -> tuple[Machine, Outlook]:
+    """Measure this machine if it never was, and say what to expect of a model."""
+    from localmix.bench.outlook import outlook
+    from localmix.bench.remembered import recall_efficiency
+    from localmix.cores import n_threads_by_default
+    from localmix.gguf.summary import main_format
+    from localmix.kernels.library import this_machine
+
+    n_threads = n_threads or settings.n_threads() or n_threads_by_default()
+    isa = this_machine().tier.name
+    machine = known_machine(n_threads, isa, streams)
+    tensors = [tensor for header in subject.headers for tensor in header.tensors]
+    reached = recall_efficiency(settings.cache_folder(), n_threads, isa, main_format(tensors))
+    found = outlook(subject.headers, machine, _disk(streams), reached, n_ctx, kv, free_bytes)
+    return machine, found
 
 
-def fit_fields(fit: Fit | NoFit, plan: PullPlan | None = None) -> list[tuple[str, str]]:
-    """Give lines: what a model wants of memory, the verdict, and what to take instead."""
-    if isinstance(fit, NoFit):
-        return [("fit", fit.reason)]
-    instead = smaller(fit, plan)
+def known_machine(n_threads: int, isa: str, streams: Streams) -> Machine:
+    """Give the limits of this machine: as they were measured once, else measured now."""
+    from localmix.bench.limits import measure_machine
+    from localmix.bench.remembered import recall, remember
+
+    folder = settings.cache_folder()
+    machine = recall(folder, n_threads, isa)
+    if machine is None or not machine.int8_gop_s:
+        status = StatusLine(streams.stderr, delay_s=0.0)
+        with shown_compiling(streams.stderr) as on_compile:
+            status.show("measuring this machine, once")
+            try:
+                machine = measure_machine(n_threads, True, on_compile)
+            finally:
+                status.clear()
+        remember(folder, machine, n_threads, isa)
+    return machine
+
+
+def _disk(streams: Streams) -> Callable[[], float]:
+    """Give what measures the disk of the models, and says so."""
+
+    def measure() -> float:
+        from localmix.bench.disk import disk_gb_s
+
+        status = StatusLine(streams.stderr, delay_s=0.0)
+        status.show("measuring the disk")
+        try:
+            return disk_gb_s(settings.home())
+        finally:
+            status.clear()
+
+    return measure
+
+
+def _fields(subject: Subject, machine: Machine, found: Outlook) -> list[tuple[str, str]]:
     return [
-        ("memory", memory(fit)),
-        ("fit", verdict(fit)),
-        *([("instead", instead)] if instead else []),
+        ("memory", memory(found.fit)),
+        ("disk", _disk_words(subject)),
+        ("speed", _speed(found, machine)),
+        *_streaming(found.prediction),
+        ("fit", verdict(found.fit)),
     ]
 
 
-def fit_line(fit: Fit | NoFit) -> str:
-    """Give the verdict and what it stands on, in a line."""
-    if isinstance(fit, NoFit):
-        return fit.reason
-    return f"{verdict(fit)}, it wants {_wanted(fit)}"
+def _disk_words(subject: Subject) -> str:
+    free = _free_disk()
+    room = f", {units.size(free)} are free" if free is not None else ""
+    if not subject.missing_bytes:
+        return f"{units.size(subject.size_bytes)}, here already{room}"
+    short = free is not None and free < subject.missing_bytes
+    return f"{units.size(subject.missing_bytes)} to download{room}" + (": too few" if short else "")
 
 
-def memory(fit: Fit) -> str:
-    """Say what a model wants of memory."""
+def _free_disk() -> int | None:
+    import shutil
+
+    home = settings.home()
+    place = next((folder for folder in (home, *home.parents) if folder.exists()), None)
+    try:
+        return shutil.disk_usage(place).free if place else None
+    except OSError:
+        return None
+
+
+def _speed(found: Outlook, machine: Machine) -> str:
+    """Predicted speed, how far it may be off, and what it stands on."""
+    predicted = found.prediction
+    if found.fit.verdict == "never":
+        return "none, it does not run"
+    if predicted is None:
+        return "limited by no memory: localmix bench tells"
     return (
-        f"{units.size(fit.resident_bytes)} resident with {fit.n_ctx} tokens of context ({fit.kv}), "
-        f"{units.size(fit.pageable_bytes)} of weights page-able"
+        f"about {units.rate(predicted.decode_tok_s)}, a prompt is read at "
+        f"{units.rate(predicted.prefill_tok_s)} (± {100 * predicted.error:.0f} %): "
+        f"{units.size(found.cost.weight_bytes)} a token, "
+        f"this machine reads {machine.read_gb_s:.0f} GB/s"
     )
 
 
-def verdict(fit: Fit) -> str:
-    """Say whether a model runs here."""
-    of_all = f" of {units.size(fit.total_bytes)}" if fit.total_bytes else ""
-    free = f"{units.size(fit.free_bytes or 0)}{of_all} are free"
+def _streaming(predicted: Prediction | None) -> list[tuple[str, str]]:
+    streamed = predicted.streaming if predicted else None
+    if streamed is None:
+        return []
+    hits = f"{100 * streamed.hit_rate:.0f} % of the experts in memory when they are chosen, "
+    words = (
+        f"{hits if streamed.hit_rate else ''}{units.size(streamed.bytes_per_token)} read per token "
+        f"at {units.size(streamed.disk_gb_s * 1e9)}/s"
+    )
+    return [("from disk", words)]
+
+
+def _table(subject: Subject, machine: Machine, found: Outlook) -> list[tuple[str, ...]]:
+    """A line per quantization, smallest first: size, predicted speed, whether it fits."""
+    rows: list[tuple[str, ...]] = []
+    for one in _quantizations(subject, machine, found):
+        speed = units.rate(one["decode_tok_s"]).removesuffix(" tok/s") if one["fits"] else "–"
+        remarks = ["fits" if one["fits"] else "too large for the memory that is free"]
+        if one["quantization"] == subject.quantization:
+            remarks.append("this one")
+        rows.append((one["quantization"], units.size(one["size_bytes"]), speed, ", ".join(remarks)))
+    return rows
+
+
+def _quantizations(subject: Subject, machine: Machine, found: Outlook) -> list[dict[str, Any]]:
+    """What there is beside the model itself: records of the public JSON."""
+    records = []
+    for name, n_bytes in sorted((subject.others or {}).items(), key=lambda item: item[1]):
+        predicted = found.of_size(n_bytes, machine)
+        records.append(
+            {
+                "quantization": name,
+                "size_bytes": n_bytes,
+                "fits": found.fit.would_fit(n_bytes),
+                "decode_tok_s": predicted.decode_tok_s if predicted else None,
+            }
+        )
+    return records
+
+
+def _record(subject: Subject, machine: Machine, found: Outlook) -> dict[str, Any]:
+    """The public JSON object of `fit --json`."""
+    fit, predicted = found.fit, found.prediction
+    streamed = predicted.streaming if predicted else None
     return {
-        "fits": f"fits: {free}",
-        "tight": f"fits once other programs are closed: {free}",
-        "streams": f"runs, but slower, reading experts from the disk: {free}",
-        "pages": f"runs very slowly, reading weights from the disk for each token: {free}",
-        "never": f"does not fit, not even its keys and values: {free}",
-        "unknown": "fit unknown, as this system does not tell its memory",
-    }[fit.verdict]
-
-
-def smaller(fit: Fit | NoFit, plan: PullPlan | None) -> str:
-    """Name the largest smaller quantization that fits; empty when this one does, or none."""
-    if isinstance(fit, NoFit) or fit.verdict in ("fits", "unknown"):
-        return ""
-    if plan is None or plan.manifest is None:
-        return ""
-    fitting = [
-        (n_bytes, quantization)
-        for quantization, n_bytes in plan.others
-        if n_bytes < plan.size_bytes and fit.would_fit(n_bytes)
-    ]
-    if not fitting:
-        return ""
-    n_bytes, quantization = max(fitting)
-    return f"hf.co/{plan.manifest.repo}:{quantization}, {units.size(n_bytes)}"
-
-
-def _wanted(fit: Fit) -> str:
-    n_bytes = fit.resident_bytes + fit.pageable_bytes
-    return f"{units.size(n_bytes)} with {fit.n_ctx} tokens of context"
+        "name": subject.name,
+        "size_bytes": subject.size_bytes,
+        "verdict": fit.verdict,
+        "memory": {
+            "resident_bytes": fit.resident_bytes,
+            "pageable_bytes": fit.pageable_bytes,
+            "free_bytes": fit.free_bytes,
+            "total_bytes": fit.total_bytes,
+            "ctx": fit.n_ctx,
+            "kv": fit.kv,
+        },
+        "disk": {"missing_bytes": subject.missing_bytes, "free_bytes": _free_disk()},
+        "prefill_tok_s": predicted.prefill_tok_s if predicted else None,
+        "decode_tok_s": predicted.decode_tok_s if predicted else None,
+        "error_pct": 100 * predicted.error if predicted else None,
+        "bytes_per_token": found.cost.weight_bytes,
+        "streaming": None
+        if streamed is None
+        else {
+            "hit_rate": streamed.hit_rate,
+            "bytes_per_token": streamed.bytes_per_token,
+            "disk_gb_s": streamed.disk_gb_s,
+        },
+        "machine": {
+            "cpu": machine.cpu,
+            "cores": machine.cores,
+            "read_gb_s": machine.read_gb_s,
+            "int8_gop_s": machine.int8_gop_s,
+        },
+        "quantizations": _quantizations(subject, machine, found),
+    }

@@ -146,7 +146,7 @@ def _show_record(name: str, file: GGUFFile, config: ModelConfig) -> dict[str, An
 
 def _show_fields(name: str, file: GGUFFile, config: ModelConfig) -> list[tuple[str, str]]:
     """The lines of `show`, in the order of what people ask first."""
-    from localmix.cli.fit import memory, verdict
+    from localmix.cli.memory import memory, verdict
     from localmix.engine.fit import fit_of
     from localmix.gguf.summary import n_parameters, quantization_label, tensor_types
 

@@ -39,6 +39,15 @@ ExpertMemory = Annotated[
         group=_MODEL,
     ),
 ]
+Power = Annotated[
+    int | None,
+    option(
+        "--power",
+        metavar="PCT",
+        text="Percent of the time to work: less keeps a laptop cool.",
+        group=_MODEL,
+    ),
+]
 Weights = Annotated[
     str | None,
     option(
@@ -141,6 +150,7 @@ class RunOptions:
         option("--ctx", metavar="N", text="Tokens that prompt and answer share.", group=_MODEL),
     ] = None
     threads: Threads = None
+    power: Power = None
     kv: KvType = None
     weights: Weights = None
     sliding_window: Annotated[
@@ -201,6 +211,7 @@ class RunOptions:
         within("--max-tokens", self.max_tokens, 1, 2**31 - 1)
         within("--ctx", self.ctx, 1, 2**31 - 1)
         within("--threads", self.threads, 1, MAX_THREADS)
+        within("--power", self.power, 1, 100)
         within("--experts", self.experts, 1, 2**31 - 1)
         sized("--expert-memory", self.expert_memory)
         window(self.sliding_window)
@@ -231,6 +242,7 @@ class RunOptions:
         said = {
             "n_ctx": self.ctx,
             "n_threads": self.threads,
+            "power": self.power,
             "kv": self.kv,
             "weights": self.weights,
             "sliding_window": window(self.sliding_window),
@@ -271,6 +283,7 @@ SETTABLE: dict[str, type] = {
     "on_overflow": str,
     "ctx": int,
     "threads": int,
+    "power": int,
     "kv": str,
     "weights": str,
     "sliding_window": str,

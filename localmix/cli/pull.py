@@ -9,7 +9,7 @@ import typer
 from localmix import settings, units
 from localmix.cli.arguments import flag, one_of, option, within
 from localmix.cli.errors import FAILED
-from localmix.cli.fit import NoFit, fit_fields, fit_line, is_doubtful, smaller
+from localmix.cli.memory import NoFit, fit_fields, fit_line, is_doubtful, smaller
 from localmix.cli.options import KvType
 from localmix.cli.progress import load_model, shown_asking, shown_progress
 from localmix.cli.terminal import Streams, confirm, console, one_line, write_fields

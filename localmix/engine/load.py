@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from localmix import settings
 from localmix.checks import whole
 from localmix.cores import n_threads_by_default
-from localmix.engine import memory
+from localmix.engine import memory, tuned
 from localmix.engine.model import Model
+from localmix.engine.tuned import Tuned
 from localmix.errors import InvalidGGUF, LocalmixError
 from localmix.execute import Executor
 from localmix.gguf import GGUFFile, Tensor, resident
@@ -42,16 +44,21 @@ def load_file(
     n_experts_used: int | None = None,
     executor: str = "native",
     expert_memory: int | None = None,
+    power: int = 100,
     on_compile: OnCompile | None = None,
+    choices: Tuned | None = None,
 ) -> Model:
     """Load a GGUF file; see `localmix.load` for the options.
+
+    Args:
+        choices: threads, tile and chunk, instead of what `localmix tune` found or is usual.
 
     Raises:
         InvalidGGUF, UnsupportedModel, UnsupportedQuant: the file cannot be run.
         LocalmixError: an option makes no sense.
     """
     start = time.perf_counter()
-    _check_options(n_ctx, n_threads, kv, weights, executor)
+    _check_options(n_ctx, n_threads, kv, weights, executor, power)
     file = GGUFFile.open(path)
     try:
         config = ModelConfig.from_metadata(file.metadata)
@@ -74,9 +81,11 @@ def load_file(
             dense = {name: t for name, t in tensors.items() if not is_of_experts(name)}
             tensors = {**tensors, **resident(dense)}
         plan = describe(config, Weights.from_tensors(tensors, config))
-        threads = n_threads or settings.n_threads() or n_threads_by_default()
-        made = _executor(executor, plan, threads, kv, expert_memory, on_compile)
-        model = Model(file, config, made, tokenizer, n_ctx)
+        if choices is None:
+            shape = tuned.shape_of(config, file.tensors)
+            choices = _choices(n_threads or settings.n_threads(), shape, executor)
+        made = _executor(executor, plan, choices, kv, expert_memory, power, on_compile)
+        model = Model(file, config, made, tokenizer, n_ctx, choices.chunk_tokens)
     except BaseException:
         file.close()
         raise
@@ -109,32 +118,60 @@ def _asked_for(
     return None if memory.experts_bytes(file.tensors) <= n_bytes else n_bytes
 
 
+def _choices(n_threads: int | None, shape: str, executor: str) -> Tuned:
+    """Choose how to work: as was asked for, else as was found best, else as is usual."""
+    found = None
+    if executor == "native":
+        from localmix.kernels.library import this_machine
+
+        found = tuned.read(settings.cache_folder(), this_machine(), shape)
+    if found is None:
+        n_threads = n_threads or n_threads_by_default()
+        return Tuned(n_threads, n_threads)
+    if n_threads is not None:
+        return replace(found, n_threads=n_threads, n_threads_few=n_threads)
+    return found
+
+
 def _executor(
     name: str,
     plan: Plan,
-    n_threads: int,
+    choices: Tuned,
     kv: str,
     expert_memory: int | None,
+    power: int,
     on_compile: OnCompile | None,
 ) -> Executor:
     """Make the executor of that name; never another one in its place."""
     if name == "reference":
         from localmix.execute.reference import ReferenceExecutor
 
-        return ReferenceExecutor(plan, n_threads)
+        return ReferenceExecutor(plan, choices.n_threads)
     from localmix.execute.native import NativeExecutor
 
-    return NativeExecutor(plan, n_threads, kv, on_compile, expert_memory)
+    return NativeExecutor(
+        plan,
+        choices.n_threads,
+        kv,
+        on_compile,
+        expert_memory,
+        n_threads_few=choices.n_threads_few,
+        tile=choices.tile,
+        power=power,
+    )
 
 
 def _check_options(
-    n_ctx: int | str | None, n_threads: int | None, kv: str, weights: str, executor: str
+    n_ctx: int | str | None, n_threads: int | None, kv: str, weights: str, executor: str, power: int
 ) -> None:
     """Raise a LocalmixError for an option outside its range."""
     if n_ctx is not None and n_ctx != "auto":
         whole("n_ctx", n_ctx, 1)
     if n_threads is not None:
         whole("n_threads", n_threads, 1, settings.MAX_THREADS)
+    whole("power", power, 1, 100)
+    if power < 100 and executor != "native":
+        raise LocalmixError("only the native executor can work at less power", "leave power away")
     settings.isa()  # nonsense in LOCALMIX_ISA is said at once, not when kernels are chosen
     for name, value, allowed in (
         ("cache type", kv, settings.KV_TYPES),

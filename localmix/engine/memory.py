@@ -10,7 +10,7 @@ from typing import Protocol
 
 from localmix import system
 from localmix.cache.ring import position_bytes, slots_needed
-from localmix.engine.model import CHUNK_TOKENS
+from localmix.engine.tuned import CHUNK_TOKENS
 from localmix.model.config import ModelConfig
 from localmix.model.weights import is_of_experts
 

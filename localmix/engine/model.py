@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from localmix.cache import Batch, RingCache, saved, token_ids
 from localmix.engine.generate import Completion, Generation, Overflow, Request, stop_strings
 from localmix.engine.sequence import OnPrefill, TokenSequence
+from localmix.engine.tuned import CHUNK_TOKENS
 from localmix.errors import ContextFull, LocalmixError, UnsupportedModel
 from localmix.execute import Executor
 from localmix.execute.executor import Routes
@@ -22,9 +23,6 @@ from localmix.model.config import ModelConfig
 from localmix.text.chat import ChatFormat, looks_like_base
 from localmix.text.sampling import SamplingOptions
 from localmix.text.tokenizer import Tokenizer
-
-CHUNK_TOKENS = 512
-"""Tokens of a prompt that go through the layers together."""
 
 Message = Mapping[str, Any]
 """{"role": "user", "content": "hi"}, as OpenAI's interface has it."""
@@ -40,6 +38,7 @@ class Model:
         config: hyperparameters, frozen.
         file: the mapped file.
         n_ctx: positions that a sequence may have.
+        chunk_tokens: tokens of a prompt that go through the layers together.
         load_s: seconds that loading took.
         tokenizer: text ↔ ids.
     """
@@ -51,11 +50,13 @@ class Model:
         executor: Executor,
         tokenizer: Tokenizer,
         n_ctx: int,
+        chunk_tokens: int = CHUNK_TOKENS,
     ) -> None:
         self.file = file
         self.config = config
         self.tokenizer = tokenizer
         self.n_ctx = n_ctx
+        self.chunk_tokens = chunk_tokens
         self.load_s = 0.0
         self._executor: Executor | None = executor
         self._kept: TokenSequence | None = None
@@ -318,14 +319,11 @@ class Model:
 
     def _identity(self) -> dict[str, str]:
         """What keys and values depend on."""
-        return {
-            "model": fingerprint(self.file),
-            "settings": repr(self.config),
-            "kv": self.executor.kv,
-        }
+        kv = self.executor.kv
+        return {"model": fingerprint(self.file), "settings": repr(self.config), "kv": kv}
 
     def _new_cache(self) -> RingCache:
-        n_chunk = min(CHUNK_TOKENS, self.n_ctx)
+        n_chunk = min(self.chunk_tokens, self.n_ctx)
         return RingCache(self.config, n_ctx=self.n_ctx, n_chunk=n_chunk, kv=self.executor.kv)
 
     def _chunks(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from localmix.gguf.file import GGUFFile
+from localmix.gguf.header import TensorInfo
 from localmix.gguf.tensor import Tensor
 
 Tensors = Mapping[str, Tensor]
@@ -26,12 +27,21 @@ def n_parameters(tensors: Tensors) -> int:
 def tensor_types(tensors: Tensors) -> dict[str, int]:
     """Count the tensors of each block format, the one with most bytes first."""
     n_tensors: dict[str, int] = {}
-    n_bytes: dict[str, int] = {}
     for tensor in tensors.values():
-        name = tensor.format.name
-        n_tensors[name] = n_tensors.get(name, 0) + 1
-        n_bytes[name] = n_bytes.get(name, 0) + tensor.n_bytes
-    return {name: n_tensors[name] for name in sorted(n_tensors, key=lambda name: -n_bytes[name])}
+        n_tensors[tensor.format.name] = n_tensors.get(tensor.format.name, 0) + 1
+    return {name: n_tensors[name] for name in _by_bytes(tensors.values())}
+
+
+def main_format(tensors: Iterable[Tensor | TensorInfo]) -> str:
+    """Name the block format that holds most bytes; empty if there are no tensors."""
+    return next(iter(_by_bytes(tensors)), "")
+
+
+def _by_bytes(tensors: Iterable[Tensor | TensorInfo]) -> list[str]:
+    n_bytes: dict[str, int] = {}
+    for tensor in tensors:
+        n_bytes[tensor.format.name] = n_bytes.get(tensor.format.name, 0) + tensor.n_bytes
+    return sorted(n_bytes, key=lambda name: -n_bytes[name])
 
 
 def quantization_label(file: GGUFFile) -> str:

@@ -8,9 +8,11 @@ lacks is never compiled for it: LLVM would abort the process.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localmix.errors import LocalmixError
+
+Tile = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,26 @@ class Tier:
     tile_rows: int
     tile_columns: int
     step: int = 4
+
+    @property
+    def label(self) -> str:
+        """Name and tile, for folders of compiled code: `avx512-2x4`."""
+        return f"{self.name}-{self.tile_rows}x{self.tile_columns}"
+
+    @property
+    def tile(self) -> Tile:
+        """Rows of registers, and columns."""
+        return self.tile_rows, self.tile_columns
+
+    def with_tile(self, tile: Tile) -> Tier:
+        """The same tier with another register tile.
+
+        Raises:
+            LocalmixError: kernels cannot have such a tile.
+        """
+        if tile != self.tile and tile not in OTHER_TILES[self.name]:
+            raise LocalmixError(f"{self.name} has no tile {tile}", "localmix tune MODEL --forget")
+        return replace(self, tile_rows=tile[0], tile_columns=tile[1])
 
     @property
     def lanes(self) -> int:
@@ -74,10 +96,27 @@ TIERS = (
 )
 """Best first; a CPU gets the first one whose needs it meets."""
 
+OTHER_TILES: Mapping[str, tuple[Tile, ...]] = {
+    "avx512": ((1, 8), (2, 6), (2, 3)),
+    "avxvnni": ((1, 4), (1, 6), (2, 4)),
+    "avx2": ((1, 3), (2, 3), (1, 6)),
+    "i8mm": ((4, 2), (2, 4), (2, 8)),
+    "neon": ((4, 2), (2, 4), (2, 8)),
+    "generic": (),
+}
+"""What `localmix tune` tries beside the tile of the table: CPUs of one tier differ in what they
+do at once. A strip of 32 rows must be whole tiles, and sums and operands should fit the registers.
+"""
+
 
 def tier_named(name: str) -> Tier:
-    """Look a tier up by name."""
-    return next(tier for tier in TIERS if tier.name == name)
+    """Look a tier up by its name, or by its label with a tile."""
+    name, _, tile = name.partition("-")
+    tier = next(tier for tier in TIERS if tier.name == name)
+    if tile:
+        rows, _, columns = tile.partition("x")
+        tier = replace(tier, tile_rows=int(rows), tile_columns=int(columns))
+    return tier
 
 
 def choose(features: Mapping[str, bool], asked: str | None = None) -> Tier:

@@ -35,7 +35,8 @@ State = _fields(
     ARRIVED PAD_9 PAD_10 PAD_11 PAD_12 PAD_13 PAD_14 PAD_15
     GENERATION LEFT PAD_18 PAD_19 PAD_20 PAD_21 PAD_22 PAD_23
     N_THREADS POLL YIELD COST_PER_POLL
-    N_OPS TAPE CHUNKS COUNTERS FEW_ROWS N_ROWS POSITIONS SEQUENCES SLOTS COSINES SINES TILES
+    N_OPS TAPE CHUNKS COUNTERS PROFILE PROFILE_BYTES
+    FEW_ROWS N_ROWS POSITIONS SEQUENCES SLOTS COSINES SINES TILES
     KEYS VALUES SLOT_POSITIONS N_SLOTS N_USED_SLOTS
     LAYER_BYTES SEQUENCE_BYTES HEAD_BYTES SLOT_BYTES
     """
@@ -49,6 +50,14 @@ STATE_WORDS = 64
 RECORD_WORDS = 24
 STEP_BYTES = 2 * WORD
 """For each step of a batch: how many chunks it has, and about how many operations a chunk is."""
+
+Spent = _fields("WAITING WORKING")
+"""For each step in the profile of a thread: ticks before its barrier opened, and in its chunks.
+
+State.PROFILE is the address of the first thread's, or 0; PROFILE_BYTES is how far apart they are.
+"""
+
+SPENT_BYTES = WORD * len(Spent)
 
 Record = _fields("KERNEL BARRIER")
 """Fields that every record has; a kernel's own follow."""

@@ -1,6 +1,6 @@
 """Compiled kernels on disk and in memory: compile once for a CPU, then load in milliseconds.
 
-Objects lie in `LOCALMIX_CACHE/kernels/<tier>-<key>/<kernel>.o`. The key is a hash of everything
+Objects lie in `LOCALMIX_CACHE/kernels/<tier>-<tile>-<key>/<kernel>.o`. The key is a hash of all
 that their code depends on: kernel sources, Numba, LLVM, the CPU and its features. So an edit in
 `kernels/`, an update, or a home folder that moves to another machine simply compiles again, and
 nothing stale is ever loaded. Loading needs LLVM's linker (llvmlite) but not Numba.
@@ -79,14 +79,19 @@ class Library:
         return kernel
 
 
-def this_machine() -> Machine:
+def this_machine(tile: isa.Tile | None = None) -> Machine:
     """Describe the CPU at hand, at the tier that LOCALMIX_ISA allows.
+
+    Args:
+        tile: register tile of matrix products; None: that of the tier.
 
     Raises:
         LocalmixError: LOCALMIX_ISA asks for more than the CPU has.
     """
     features = dict(llvm.get_host_cpu_features()) | arm_features()
     tier = isa.choose(features, settings.isa())
+    if tile is not None:
+        tier = tier.with_tile(tile)
     cpu = llvm.get_host_cpu_name() if tier.name != "generic" else ""
     return Machine(tier, llvm.get_process_triple(), cpu, isa.features_for(tier, features))
 
@@ -121,14 +126,21 @@ _APPLE_FEATURES = {"dotprod": "FEAT_DotProd", "i8mm": "FEAT_I8MM", "fullfp16": "
 _LINUX_FEATURES = {"dotprod": "asimddp", "i8mm": "i8mm", "fullfp16": "asimdhp"}
 
 
-def load(names: Sequence[str], on_compile: OnCompile | None = None) -> Library:
+def load(
+    names: Sequence[str], on_compile: OnCompile | None = None, machine: Machine | None = None
+) -> Library:
     """Load kernels, compiling those that are not there yet.
+
+    Args:
+        names: of the kernels.
+        on_compile: hears of those that are compiled.
+        machine: what for; None: this machine.
 
     Raises:
         LocalmixError: the cache cannot be written, or compiling failed.
     """
-    machine = this_machine()
-    folder = settings.cache_folder() / "kernels" / f"{machine.tier.name}-{key_of(machine)}"
+    machine = machine or this_machine()
+    folder = folder_of(machine)
     objects = {name: read(folder / f"{name}.o") for name in dict.fromkeys(names)}
     missing = [name for name, content in objects.items() if content is None]
     start = time.perf_counter()
@@ -137,6 +149,11 @@ def load(names: Sequence[str], on_compile: OnCompile | None = None) -> Library:
         objects |= {name: read(folder / f"{name}.o") for name in missing}
     compile_s = time.perf_counter() - start if missing else 0.0
     return _link(machine, objects, compile_s)
+
+
+def folder_of(machine: Machine) -> Path:
+    """Give the folder of a machine's objects; it may not exist yet."""
+    return settings.cache_folder() / "kernels" / f"{machine.tier.label}-{key_of(machine)}"
 
 
 def key_of(machine: Machine) -> str:
@@ -179,7 +196,7 @@ def compile_into(
 def _start(folder: Path, machine: Machine, names: Sequence[str]) -> subprocess.Popen[str]:
     package = Path(__file__).parent.parent
     where = os.pathsep.join([str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    arguments = [str(folder), machine.tier.name, machine.cpu, machine.features, machine.triple]
+    arguments = [str(folder), machine.tier.label, machine.cpu, machine.features, machine.triple]
     return subprocess.Popen(
         [sys.executable, "-m", "localmix.kernels.build", *arguments, *names],
         env={**os.environ, "PYTHONPATH": where},

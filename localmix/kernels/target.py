@@ -4,7 +4,7 @@ import os
 
 from localmix.kernels import isa
 
-# `build.py` sets this before it imports kernels: a tier, and LLVM's triple.
+# `build.py` sets this before it imports kernels: a tier, maybe with a tile, and LLVM's triple.
 _TIER, _, TRIPLE = os.environ.get("LOCALMIX_TARGET", "generic unknown").partition(" ")
 
 TIER = isa.tier_named(_TIER)

@@ -16,7 +16,16 @@ from numba.extending import intrinsic
 
 from localmix.kernels.elementwise import field
 from localmix.kernels.jit import inline, kernel
-from localmix.kernels.layout import LINE, RECORD_WORDS, STEP_BYTES, WORD, Record, State
+from localmix.kernels.layout import (
+    LINE,
+    RECORD_WORDS,
+    SPENT_BYTES,
+    STEP_BYTES,
+    WORD,
+    Record,
+    Spent,
+    State,
+)
 from localmix.kernels.simd import store_i64
 from localmix.kernels.target import ON_ARM, ON_X86
 from localmix.kernels.vectors import I32, I64, call, nothing, pointer
@@ -62,6 +71,23 @@ def pause(typing: Any) -> Any:
 
 
 @intrinsic
+def ticks(typing: Any) -> Any:
+    """A clock that counts some hundred million times a second or more; 0 where LLVM knows none.
+
+    The counter of cycles on x86, the system's counter on Arm, where programs may not read cycles.
+    """
+
+    def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        if ON_ARM:
+            return call(b, "llvm.readsteadycounter", I64)
+        if not ON_X86:
+            return I64(0)
+        return call(b, "llvm.readcyclecounter", I64)
+
+    return types.int64(), gen
+
+
+@intrinsic
 def call_kernel(
     typing: Any, address: Any, record: Any, state: Any, chunk: Any, scratch: Any
 ) -> Any:
@@ -100,16 +126,35 @@ def wait_for(state, arrivals):
 
 
 @inline
+def profile_of(state, thread):
+    """Where a thread writes down its time; 0: nobody wants to know."""
+    profile = field(state, State.PROFILE)
+    return profile + field(state, State.PROFILE_BYTES) * thread if profile != 0 else 0
+
+
+@inline
+def spend(profile, i, what, since):
+    """Add the ticks since then to what a step has cost; the ticks now."""
+    if profile == 0:
+        return since
+    now, place = ticks(), profile + SPENT_BYTES * i + WORD * what
+    store_i64(place, field(place, 0) + now - since)
+    return now
+
+
+@inline
 def walk_tape(state, thread, scratch):
     """Do this thread's part of every step; thread 0 asks now and then whether a signal came."""
     n_threads, tape = field(state, State.N_THREADS), field(state, State.TAPE)
-    arrivals, cost = 0, 0
+    profile = profile_of(state, thread)
+    arrivals, cost, tick = 0, 0, ticks()
     for i in range(field(state, State.N_OPS)):
         record = tape + WORD * RECORD_WORDS * i
         if field(record, Record.BARRIER) != 0:
             arrivals += n_threads
             atomic_add(state + WORD * State.ARRIVED, 1)
             wait_for(state, arrivals)
+        tick = spend(profile, i, Spent.WAITING, tick)
         step = field(state, State.CHUNKS) + STEP_BYTES * i
         n_chunks = field(step, 0)
         counter = field(state, State.COUNTERS) + LINE * i
@@ -122,6 +167,7 @@ def walk_tape(state, thread, scratch):
                 if thread == 0 and cost > field(state, State.COST_PER_POLL):
                     cost = 0
                     call_plain(field(state, State.POLL))
+        tick = spend(profile, i, Spent.WORKING, tick)
 
 
 @inline
@@ -140,7 +186,10 @@ def wait_for_workers(state):
 def walk(record, state, thread, scratch):
     """Thread 0: run the batch and leave last."""
     walk_tape(state, thread, scratch)
+    tick = ticks()
     wait_for_workers(state)
+    # as if before one step more
+    spend(profile_of(state, thread), field(state, State.N_OPS), Spent.WAITING, tick)
 
 
 @kernel("announce")

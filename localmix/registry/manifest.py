@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from localmix.registry.json_file import write_json
+from localmix.json_file import write_json
 from localmix.registry.names import is_repo, is_safe_file
 
 

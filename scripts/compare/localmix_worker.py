@@ -15,7 +15,7 @@ import localmix
 from compare.driver import Driver
 from compare.protocol import Answer, Message, serve
 from localmix.cache import Batch, RingCache
-from localmix.engine.model import CHUNK_TOKENS
+from localmix.engine.tuned import CHUNK_TOKENS
 
 if TYPE_CHECKING:
     from localmix.engine import Model

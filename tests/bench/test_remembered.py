@@ -1,39 +1,67 @@
-"""What bench measured of the machine, kept for the figures after an answer."""
+"""What bench measured of the machine, kept for fit and for the figures after an answer."""
 
 import json
+from dataclasses import replace
 
-from localmix.bench.limits import Machine, cpu_name
-from localmix.bench.remembered import read_gb_s, remember
+import pytest
 
-HERE = Machine(cpu_name(), 2, None, 40.0)
+from localmix.bench.limits import Machine
+from localmix.bench.predict import Efficiency
+from localmix.bench.remembered import recall, recall_efficiency, remember, remember_efficiency
+from localmix.system import cpu_name
+
+HERE = Machine(cpu_name(), 2, 1000, 40.0, 900.0, 230.0, 30.0, 4)
 
 
-def test_what_was_measured_is_known_for_the_same_processor_and_threads(tmp_path):
-    remember(tmp_path / "cache", HERE, 2)
-    assert read_gb_s(tmp_path / "cache", 2) == 40.0
-    assert read_gb_s(tmp_path / "cache", 4) is None
+def test_what_was_measured_is_known_for_the_same_processor_tier_and_threads(tmp_path):
+    remember(tmp_path / "cache", HERE, 2, "avx2")
+    assert recall(tmp_path / "cache", 2, "avx2") == HERE
+    assert recall(tmp_path / "cache", 4, "avx2") is None
+    assert recall(tmp_path / "cache", 2, "avx512") is None
+    assert recall(tmp_path / "cache", 2, None) is None
 
 
 def test_another_processor_is_another_machine(tmp_path):
-    remember(tmp_path, Machine("Another CPU", 2, None, 90.0), 2)
-    assert read_gb_s(tmp_path, 2) is None
+    remember(tmp_path, replace(HERE, cpu="Another CPU"), 2, "avx2")
+    assert recall(tmp_path, 2, "avx2") is None
 
 
 def test_a_later_measurement_replaces_an_earlier_one_and_no_other(tmp_path):
     for gb_s, n_threads in ((40.0, 2), (70.0, 4), (42.0, 2)):
-        remember(tmp_path, Machine(cpu_name(), 2, None, gb_s), n_threads)
-    assert (read_gb_s(tmp_path, 2), read_gb_s(tmp_path, 4)) == (42.0, 70.0)
+        remember(tmp_path, replace(HERE, read_gb_s=gb_s), n_threads, "avx2")
+    assert [recall(tmp_path, n, "avx2").read_gb_s for n in (2, 4)] == [42.0, 70.0]
 
 
-def test_a_damaged_file_knows_nothing_and_is_written_anew(tmp_path):
-    for text in ("", "[]", "{", json.dumps({f"{cpu_name()}, 2 threads": "fast"})):
-        (tmp_path / "machine.json").write_text(text)
-        assert read_gb_s(tmp_path, 2) is None
-    remember(tmp_path, HERE, 2)
-    assert read_gb_s(tmp_path, 2) == 40.0
+def test_how_near_to_the_limits_a_model_came_is_kept_by_its_quantization(tmp_path):
+    remember(tmp_path, HERE, 2, "avx2")
+    remember_efficiency(tmp_path, 2, "avx2", "Q4_K", Efficiency(0.9, 0.5))
+    remember_efficiency(tmp_path, 2, "avx2", "Q8_0", Efficiency(0.8, 0.6))
+    assert recall_efficiency(tmp_path, 2, "avx2", "Q4_K") == Efficiency(0.9, 0.5)
+    assert recall_efficiency(tmp_path, 2, "avx2", "Q8_0") == Efficiency(0.8, 0.6)
+    assert recall_efficiency(tmp_path, 2, "avx2", "Q6_K") is None
+    assert recall_efficiency(tmp_path, 1, "avx2", "Q4_K") is None
+    assert recall(tmp_path, 2, "avx2") == HERE
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{", '{"machines": []}', '{"efficiencies": 3}'])
+def test_a_damaged_file_knows_nothing_and_is_written_anew(tmp_path, damage):
+    (tmp_path / "machine.json").write_text(damage)
+    assert recall(tmp_path, 2, "avx2") is None
+    assert recall_efficiency(tmp_path, 2, "avx2", "Q4_K") is None
+    remember(tmp_path, HERE, 2, "avx2")
+    assert recall(tmp_path, 2, "avx2") == HERE
+
+
+@pytest.mark.parametrize("value", ["fast", {"cpu": "A"}, {"read_gb_s": -1, "cpu": "A"}, None])
+def test_a_damaged_entry_knows_nothing(tmp_path, value):
+    key = f"{cpu_name()}, avx2, 2 threads"
+    known = {"machines": {key: value}, "efficiencies": {f"{key}, Q4_K": value}}
+    (tmp_path / "machine.json").write_text(json.dumps(known))
+    assert recall(tmp_path, 2, "avx2") is None
+    assert recall_efficiency(tmp_path, 2, "avx2", "Q4_K") is None
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    remember(tmp_path / "file", HERE, 2)
-    assert read_gb_s(tmp_path / "file", 2) is None
+    remember(tmp_path / "file", HERE, 2, "avx2")
+    assert recall(tmp_path / "file", 2, "avx2") is None

@@ -485,10 +485,11 @@ def test_colours_stay_on_terminals_and_follow_no_color(cli, model, monkeypatch):
 
 
 def test_figures_hold_the_reading_against_what_bench_measured(cli, model):
-    from localmix.bench.limits import Machine, cpu_name
+    from localmix.bench.limits import Machine
     from localmix.bench.remembered import remember
+    from localmix.system import cpu_name
 
     model.executor.n_threads = 999
-    remember(settings.cache_folder(), Machine(cpu_name(), 2, None, 40.0), 999)
+    remember(settings.cache_folder(), Machine(cpu_name(), 2, None, 40.0), 999, "avx2")
     result = cli("run", "m", "hi", "--verbose")
     assert "at 16.0 tok/s (reading 16.0 GB/s, 40 % of what this machine can)" in result.err

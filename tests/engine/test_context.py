@@ -7,7 +7,7 @@ import localmix
 from localmix.cache.ring import position_bytes, slots_needed
 from localmix.engine import memory
 from localmix.engine.load import DEFAULT_CONTEXT
-from localmix.engine.model import CHUNK_TOKENS
+from localmix.engine.tuned import CHUNK_TOKENS
 from localmix.gguf import GGUFFile
 from localmix.model.config import ModelConfig
 

@@ -85,10 +85,12 @@ def test_two_generations_at_once_do_not_disturb_each_other(model):
     assert tuple(map(list, zip(*pairs, strict=True))) == expected
 
 
-def test_an_interrupted_prompt_goes_on_where_it_was(model, monkeypatch):
-    monkeypatch.setattr("localmix.engine.model.CHUNK_TOKENS", 8)
-    expected = answer(model, LONG)
+def test_an_interrupted_prompt_goes_on_where_it_was(model):
     with fresh(model) as other:
+        other.chunk_tokens = 8
+        expected = answer(other, LONG)
+    with fresh(model) as other:
+        other.chunk_tokens = 8
         watched = Watched(other)
         watched.interrupt_at = 4
         with pytest.raises(KeyboardInterrupt):

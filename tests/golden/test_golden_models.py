@@ -118,12 +118,10 @@ def test_a_context_of_just_the_text_is_enough(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mixtral", *WINDOWED])
 @pytest.mark.parametrize("n_chunk", [1, 3, WINDOW, WINDOW + 1])
-def test_a_text_fed_in_chunks_has_the_logits_of_one_fed_whole(
-    name: str, n_chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_text_fed_in_chunks_has_the_logits_of_one_fed_whole(name: str, n_chunk: int) -> None:
     """With a window the ring is then a few slots wide and goes round several times."""
-    monkeypatch.setattr("localmix.engine.model.CHUNK_TOKENS", n_chunk)
     with load(name) as model:
+        model.chunk_tokens = n_chunk
         assert_close(model.logits(ids_of(name)), golden(name)["logits"])
 
 

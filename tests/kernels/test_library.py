@@ -29,7 +29,7 @@ def filled(cache, kernel_cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOCALMIX_CACHE", str(kernel_cache))
         library.load([QUICK])
-    folder = f"kernels/{library.this_machine().tier.name}-{library.key_of(library.this_machine())}"
+    folder = library.folder_of(library.this_machine()).relative_to(cache)
     (cache / folder).mkdir(parents=True)
     shutil.copy(kernel_cache / folder / f"{QUICK}.o", cache / folder)
     return cache / folder
@@ -154,7 +154,7 @@ def test_a_cache_that_cannot_be_made_is_an_error_with_a_hint(tmp_path, monkeypat
 def test_an_object_that_cannot_be_written_is_an_error_and_no_traceback(cache):
     """A folder stands where the object should go: the compiling process fails at the very end."""
     machine = library.this_machine()
-    folder = cache / "kernels" / f"{machine.tier.name}-{library.key_of(machine)}"
+    folder = library.folder_of(machine)
     (folder / f"{QUICK}.o" / "in the way").mkdir(parents=True)
     with pytest.raises(LocalmixError, match=r"could not be compiled: \w+Error") as error:
         library.load([QUICK])

@@ -66,7 +66,7 @@ class FakeModel:
         self.path = Path("/models/fake.gguf")
         self.config = SimpleNamespace(
             architecture="llama", vocab_size=50, sliding_window=None, n_experts=0,
-            n_experts_used=0, n_layers=2, n_kv_heads=2, head_dim=8, context_length=64,
+            n_experts_used=0, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, context_length=64,
         )  # fmt: skip
         self.tokenizer = SimpleNamespace(end_ids=frozenset({2}), is_control=self._is_control)
         self.is_base = False

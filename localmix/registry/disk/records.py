@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from localmix.errors import LocalmixError
-from localmix.registry.json_file import write_json
+from localmix.json_file import write_json
 from localmix.registry.names import AliasName, is_alias, parse_name
 from localmix.registry.stored import Origin, StoredModel, file_size, newest_time
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from localmix.registry import json_file
-from localmix.registry.json_file import write_json
+from localmix import json_file
+from localmix.json_file import write_json
 
 
 def test_a_value_is_written_for_people_to_read(tmp_path):
