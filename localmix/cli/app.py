@@ -8,7 +8,19 @@ from collections.abc import Sequence
 import typer
 
 from localmix import __version__
-from localmix.cli import bench, experts, history, hub, machine, models, moderate, pull, run, store
+from localmix.cli import (
+    bench,
+    experts,
+    history,
+    hub,
+    machine,
+    models,
+    moderate,
+    perplexity,
+    pull,
+    run,
+    store,
+)
 from localmix.cli.errors import guard
 from localmix.cli.help import Command, Group
 from localmix.cli.terminal import Streams
@@ -66,6 +78,7 @@ def build() -> typer.Typer:
         ("moderate", moderate.moderate, moderate.EXAMPLES),
         ("experts", experts.experts, experts.EXAMPLES),
         ("bench", bench.bench, bench.EXAMPLES),
+        ("perplexity", perplexity.perplexity, perplexity.EXAMPLES),
         ("warmup", machine.warmup, machine.WARMUP_EXAMPLES),
     )
     for name, function, examples in table:
