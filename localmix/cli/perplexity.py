@@ -227,8 +227,8 @@ def _write(options: PerplexityOptions, measured: Measured, stdout: TextIO) -> No
             ("same top", f"{_written(far.same_top, 3, 100)} %"),
             ("RMS Δp", f"{_written(far.rms_dp, 3, 100)} %"),
         ]
-    chunks = "1 chunk" if measured.n_chunks == 1 else f"{measured.n_chunks} chunks"
-    scored = f"{measured.n_scored} tokens: the second half of {chunks} of {options.ctx}"
+    tokens, chunks = _counted(measured.n_scored, "token"), _counted(measured.n_chunks, "chunk")
+    scored = f"{tokens}: the second half of {chunks} of {options.ctx}"
     write_fields([*fields, ("scored", scored)], stdout)
     if far is not None:
         stdout.write("\n")
@@ -243,6 +243,10 @@ def _spread(far: Divergence) -> dict[str, float]:
     shares = [(float(name), f"{name} %", value) for name, value in _percentiles(far).items()]
     columns = [*shares, (100.0, "max", far.max), (50.0, "median", far.median)]
     return {header: value for _, header, value in sorted(columns, reverse=True)}
+
+
+def _counted(n: int, what: str) -> str:
+    return f"1 {what}" if n == 1 else f"{n} {what}s"
 
 
 def _written(estimate: Estimate, n_digits: int, scale: float = 1.0) -> str:
