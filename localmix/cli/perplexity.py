@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,18 +178,23 @@ def _measure(options: PerplexityOptions, text: str, streams: Streams) -> Measure
         if base_options is not None:
             base = stack.enter_context(open_model(base_options, streams))
             check_vocabularies(model, base)
-        return _watched(measure(model, chunks, base), len(chunks), streams)
+        return watched(measure(model, chunks, base), len(chunks), streams)
 
 
-def _watched(steps: Iterator[Measured], n_chunks: int, streams: Streams) -> Measured:
+def watched(
+    steps: Iterator[Measured],
+    n_chunks: int,
+    streams: Streams,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Measured:
     """Go through all steps and return the last; after Ctrl-C, say what is known so far."""
     status = StatusLine(streams.stderr, delay_s=0.0)
-    start_s = time.perf_counter()
+    start_s = clock()
     known: Measured | None = None
     status.show(f"chunk 1 of {n_chunks}")
     try:
         for known in steps:
-            left_s = (time.perf_counter() - start_s) * (n_chunks / known.n_chunks - 1)
+            left_s = (clock() - start_s) * (n_chunks / known.n_chunks - 1)
             if known.n_chunks < n_chunks:
                 status.show(
                     f"chunk {known.n_chunks + 1} of {n_chunks} · {_so_far(known)}"

@@ -255,6 +255,18 @@ def test_a_model_is_not_far_from_itself(babies):
     assert far.max == far.median == 0.0
 
 
+def test_rounding_makes_no_divergence_negative():
+    def nearly(token, place):
+        logits = noise(1)(token, place)
+        logits[logits.argmin()] = np.nextafter(logits.min(), np.float32(0))
+        return logits
+
+    model, base = ScoringModel(nearly), ScoringModel(noise(1))
+    far = last(measure(model, chunks_of(model, text_of(200), 16), base)).divergence
+    assert far.values.min() == 0.0
+    assert 0 < far.max < 1e-15
+
+
 def test_divergences_are_of_the_base_from_the_model():
     """KL is not symmetric: its expectation is the base's."""
 

@@ -1,5 +1,6 @@
 """`localmix perplexity`: figures on stdout, how far it is on stderr, and what is no text."""
 
+import io
 import math
 import re
 
@@ -8,9 +9,12 @@ import pytest
 from support.fake_model import as_json
 from support.models import Shape, write_model
 from support.scoring_model import N_VOCAB, ScoringModel
-from support.streams import plain
+from support.streams import Terminal, plain
 
 import localmix
+from localmix.bench.perplexity import Estimate, Measured
+from localmix.cli.perplexity import read_text, watched
+from localmix.cli.terminal import Streams
 
 TEXT = "the fox ran to the red sun and sat on a dog " * 3  # 132 characters
 
@@ -184,8 +188,6 @@ def test_a_text_may_come_through_a_pipe(cli, scoring):
     ],
 )
 def test_a_text_is_read_as_it_is_but_for_one_newline_at_its_end(tmp_path, content, text):
-    from localmix.cli.perplexity import read_text
-
     path = tmp_path / "text"
     path.write_bytes(content)
     assert read_text(str(path), None) == text
@@ -200,6 +202,15 @@ def test_progress_is_drawn_on_a_terminal_and_taken_away(cli, scoring, file):
     pattern = r"chunk (\d) of 4 · perplexity 128\.0000 ± 0\.0000 · KL 1\.9\d+ ± 0\.000000 · .+ left"
     assert [re.fullmatch(pattern, line)[1] for line in shown[1:]] == ["2", "3", "4"]
     assert err.endswith("\r")
+
+
+def test_the_time_that_is_left_comes_of_the_chunks_so_far():
+    steps = (Measured(i, i, Estimate(5.0, 0.5)) for i in (1, 2, 3, 4))
+    clock = iter([10.0, 12.0, 16.0, 16.0, 20.0])  # the start, and after each chunk
+    streams = Streams(io.StringIO(), io.StringIO(), Terminal())
+    assert watched(steps, 4, streams, lambda: next(clock)).n_chunks == 4
+    left = re.findall(r"· ([^·]+) left", streams.stderr.getvalue())
+    assert left == ["6.0 s", "6.0 s", "2.0 s"]
 
 
 @pytest.mark.parametrize("terminals", [(), ("stderr",)])
