@@ -17,6 +17,7 @@ from localmix.cli import (
     machine,
     models,
     moderate,
+    perplexity,
     pull,
     run,
     store,
@@ -81,6 +82,7 @@ def build() -> typer.Typer:
         ("fit", fit.fit, fit.EXAMPLES),
         ("bench", bench.bench, bench.EXAMPLES),
         ("tune", tune.tune, tune.EXAMPLES),
+        ("perplexity", perplexity.perplexity, perplexity.EXAMPLES),
         ("warmup", machine.warmup, machine.WARMUP_EXAMPLES),
     )
     for name, function, examples in table:

@@ -27,6 +27,15 @@ KvType = Annotated[
 Threads = Annotated[
     int | None, option("--threads", metavar="N", text="Worker threads.", group=_MODEL)
 ]
+SlidingWindow = Annotated[
+    str | None,
+    option(
+        "--sliding-window",
+        metavar="auto|off|N",
+        text="Positions a token attends to.",
+        group=_MODEL,
+    ),
+]
 ExpertsUsed = Annotated[
     int | None, option("--experts", metavar="N", text="Experts per token.", group=_MODEL)
 ]
@@ -153,15 +162,7 @@ class RunOptions:
     power: Power = None
     kv: KvType = None
     weights: Weights = None
-    sliding_window: Annotated[
-        str | None,
-        option(
-            "--sliding-window",
-            metavar="auto|off|N",
-            text="Positions a token attends to.",
-            group=_MODEL,
-        ),
-    ] = None
+    sliding_window: SlidingWindow = None
     experts: ExpertsUsed = None
     expert_memory: ExpertMemory = None
     executor: Executor = None

@@ -118,7 +118,11 @@ class Model:
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Compute the logits after every id of one fresh sequence: (T, V) float32."""
-        return np.concatenate([logits for logits, _ in self._chunks(ids, wants_logits=True)])
+        return np.concatenate([logits for logits, _ in self._chunks(ids)])
+
+    def logit_pieces(self, ids: Sequence[int], *, start: int = 0) -> Iterator[NDArray[np.float32]]:
+        """Compute `logits` from place `start` on, at most CHUNK_TOKENS rows at a time: (R, V)."""
+        return (logits for logits, _ in self._chunks(ids, start) if len(logits))
 
     def route(self, ids: Sequence[int]) -> NDArray[np.int32]:
         """Return the experts that each token visits, best first: (L, T, A) int32.
@@ -128,7 +132,7 @@ class Model:
         """
         if not self.config.n_experts:
             raise UnsupportedModel("a dense model has no experts", "ask a Mixtral: tiny, mixtral")
-        routes = [routes for _, routes in self._chunks(ids, wants_logits=False)]
+        routes = [routes for _, routes in self._chunks(ids, start=self.n_ctx)]
         layers = range(self.config.n_layers)
         return np.stack([np.concatenate([chunk[i] for chunk in routes]) for i in layers])
 
@@ -238,13 +242,7 @@ class Model:
 
     def prompt_text(self, ids: Sequence[int]) -> str:
         """Return a prompt as text with its control tokens visible, to look at."""
-        control = self.tokenizer.is_control
-        return b"".join(
-            self.tokenizer.vocabulary.pieces[token].encode()
-            if control(token)
-            else self.tokenizer.piece_bytes(token)
-            for token in ids
-        ).decode("utf-8", "replace")
+        return self.tokenizer.visible_text(ids)
 
     def save_cache(
         self,
@@ -327,19 +325,19 @@ class Model:
         return RingCache(self.config, n_ctx=self.n_ctx, n_chunk=n_chunk, kv=self.executor.kv)
 
     def _chunks(
-        self, ids: Sequence[int], wants_logits: bool
+        self, ids: Sequence[int], start: int = 0
     ) -> Iterator[tuple[NDArray[np.float32], Routes]]:
-        """Run one fresh sequence, chunk by chunk -> logits (R, V) and routes of each."""
+        """Run one fresh sequence, chunk by chunk -> logits (R, V) from `start` on, and routes."""
         tokens = token_ids(ids).tolist()
         if not tokens:
             raise LocalmixError("there are no tokens to compute", "give at least one token")
         if len(tokens) > self.n_ctx:
             raise _too_long(len(tokens), self.n_ctx)
         executor, cache = self.executor, self._new_cache()
-        for start in range(0, len(tokens), cache.n_chunk):
-            chunk, routes = tokens[start : start + cache.n_chunk], Routes()
-            batch = Batch.of(chunk, start, wanted=None if wants_logits else [])
-            yield executor.run(batch, cache, routes), routes
+        for place in range(0, len(tokens), cache.n_chunk):
+            chunk, routes = tokens[place : place + cache.n_chunk], Routes()
+            wanted = range(max(start - place, 0), len(chunk))
+            yield executor.run(Batch.of(chunk, place, wanted=wanted), cache, routes), routes
 
 
 def _too_long(n_tokens: int, n_ctx: int) -> ContextFull:

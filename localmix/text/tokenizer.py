@@ -106,6 +106,15 @@ class Tokenizer:
         """
         return piece_bytes(self.vocabulary, self.check_id(token))
 
+    def visible_text(self, ids: Iterable[int]) -> str:
+        """Return a sequence of ids as text with its control tokens visible, to look at."""
+        return b"".join(
+            self.vocabulary.pieces[token].encode()
+            if self.is_control(token)
+            else self.piece_bytes(token)
+            for token in ids
+        ).decode("utf-8", "replace")
+
     def token_id(self, piece: str) -> int | None:
         """Return the id of a piece as the file spells it ("[INST]", "▁the"), or None."""
         return self.vocabulary.ids.get(piece)

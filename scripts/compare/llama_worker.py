@@ -70,7 +70,8 @@ class LlamaModel:
         if not self._model:
             raise RuntimeError(f"llama.cpp cannot load the model:\n{log.tail()}")
         self.load_mode = log.find(r"load_mode = (\w+)")
-        self.n_vocab = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(self._model))
+        self.vocab = llama.llama_model_get_vocab(self._model)
+        self.n_vocab = llama.llama_vocab_n_tokens(self.vocab)
 
     def new_context(self, n_ctx: int, flash: int | None) -> LlamaContext:
         """Make a context; flash: llama.cpp's number, 0 or 1, or −1 for its own choice."""

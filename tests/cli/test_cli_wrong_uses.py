@@ -98,6 +98,14 @@ WRONG = [
     (1, "experts missing.gguf hi"),
     (2, "moderate tiny hi there"),
     (1, "warmup missing.gguf"),
+    (1, "perplexity tiny missing.txt"),
+    (1, "perplexity tiny cut.gguf"),
+    (1, "perplexity tiny folder.gguf"),
+    (1, "perplexity tiny empty.gguf"),
+    (1, "perplexity tiny note.txt"),
+    (1, "perplexity missing.gguf note.txt"),
+    (1, "perplexity tiny text.gguf --kl-against missing.gguf"),
+    (1, "perplexity tiny text.gguf --experts 99"),
 ]
 
 
