@@ -8,7 +8,19 @@ from collections.abc import Sequence
 import typer
 
 from localmix import __version__
-from localmix.cli import bench, experts, history, hub, machine, models, moderate, pull, run, store
+from localmix.cli import (
+    bench,
+    doctor,
+    experts,
+    history,
+    hub,
+    machine,
+    models,
+    moderate,
+    pull,
+    run,
+    store,
+)
 from localmix.cli.errors import guard
 from localmix.cli.help import Command, Group
 from localmix.cli.terminal import Streams
@@ -67,6 +79,7 @@ def build() -> typer.Typer:
         ("experts", experts.experts, experts.EXAMPLES),
         ("bench", bench.bench, bench.EXAMPLES),
         ("warmup", machine.warmup, machine.WARMUP_EXAMPLES),
+        ("doctor", doctor.doctor, doctor.EXAMPLES),
     )
     for name, function, examples in table:
         app.command(name, cls=Command, epilog=examples)(function)

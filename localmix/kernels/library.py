@@ -83,10 +83,24 @@ def this_machine() -> Machine:
     Raises:
         LocalmixError: LOCALMIX_ISA asks for more than the CPU has.
     """
-    features = dict(llvm.get_host_cpu_features()) | arm_features()
-    tier = isa.choose(features, settings.isa())
+    return machine_at(settings.isa())
+
+
+def machine_at(asked: str | None) -> Machine:
+    """Describe the CPU at hand, at a tier; None: the best one it can run.
+
+    Raises:
+        LocalmixError: it cannot run that tier.
+    """
+    features = host_features()
+    tier = isa.choose(features, asked)
     cpu = llvm.get_host_cpu_name() if tier.name != "generic" else ""
     return Machine(tier, llvm.get_process_triple(), cpu, isa.features_for(tier, features))
+
+
+def host_features() -> dict[str, bool]:
+    """What the CPU at hand has, by LLVM's names."""
+    return dict(llvm.get_host_cpu_features()) | arm_features()
 
 
 def arm_features(
@@ -128,7 +142,7 @@ def load(names: Sequence[str], on_compile: OnCompile | None = None) -> Library:
         LocalmixError: the cache cannot be written, or compiling failed.
     """
     machine = this_machine()
-    folder = settings.cache_folder() / "kernels" / f"{machine.tier.name}-{key_of(machine)}"
+    folder = folder_of(machine)
     objects = {name: read(folder / f"{name}.o") for name in dict.fromkeys(names)}
     missing = [name for name, content in objects.items() if content is None]
     start = time.perf_counter()
@@ -137,6 +151,11 @@ def load(names: Sequence[str], on_compile: OnCompile | None = None) -> Library:
         objects |= {name: read(folder / f"{name}.o") for name in missing}
     compile_s = time.perf_counter() - start if missing else 0.0
     return _link(machine, objects, compile_s)
+
+
+def folder_of(machine: Machine) -> Path:
+    """Give the folder of the kernels of a machine; it may not exist yet."""
+    return settings.cache_folder() / "kernels" / f"{machine.tier.name}-{key_of(machine)}"
 
 
 def key_of(machine: Machine) -> str:
