@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 localmix doctor
 localmix doctor --fix
-localmix doctor --report > report.md
+localmix doctor --report
 """
 
 _MARKS = {"good": "✓", "note": "·", "warn": "!", "bad": "✗"}

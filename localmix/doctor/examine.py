@@ -9,6 +9,7 @@ from typing import Any
 
 from localmix import settings
 from localmix.doctor.checks import STATES, Finding, Group, Look, State, looked, reason
+from localmix.doctor.settings_in_force import ReadConfig
 
 Looks = list[tuple[str, Look]]
 
@@ -26,7 +27,7 @@ class Ask:
     """
 
     environ: Mapping[str, str]
-    read_config: Callable[[Path], Mapping[str, Mapping[str, Any]]]
+    read_config: ReadConfig
     options: Mapping[str, Any] = field(default_factory=dict)
     offline: bool = False
     check_token: bool = False

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from localmix import settings, units
+from localmix import units
 from localmix.doctor.checks import Finding, Look, in_time
+from localmix.errors import LocalmixError
 from localmix.registry.download.patience import Patience, Trouble
 from localmix.registry.hub import Hub
 
@@ -64,7 +65,9 @@ def certificates(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def token(environ: Mapping[str, str], ask: bool, left_s: Callable[[], float]) -> Iterator[Finding]:
     """Say whether a token is set and, when that is asked, whether the Hub knows it."""
-    if settings.hub_token(environ) is None:
+    if (asked := _hub(environ)) is None:
+        return  # the settings tell why
+    if asked.token is None:
         text = "none in HF_TOKEN; gated models need one, or a saved login"
         yield Finding("token", "note", text)
         return
@@ -72,7 +75,6 @@ def token(environ: Mapping[str, str], ask: bool, left_s: Callable[[], float]) ->
         text = "HF_TOKEN is set; --check-token asks the Hub whether it is valid"
         yield Finding("token", "good", text)
         return
-    asked = _hub(environ)
     if asked.offline:
         yield Finding("token", "note", "HF_TOKEN is set, and not asked about: HF_HUB_OFFLINE")
         return
@@ -93,7 +95,9 @@ def hub(
     environ: Mapping[str, str], offline: bool, left_s: Callable[[], float]
 ) -> Iterator[Finding]:
     """Ask whether the Hub is there."""
-    asked = _hub(environ)
+    if (asked := _hub(environ)) is None:
+        yield Finding("Hub", "note", "not asked: a setting of it is wrong")
+        return
     if asked.offline or offline:
         why = "HF_HUB_OFFLINE is set" if asked.offline else "--offline"
         yield Finding("Hub", "note", f"not asked: {why}")
@@ -114,15 +118,13 @@ def hub(
         yield Finding("Hub", "good", text, details=(asked.endpoint,))
     else:
         text = "somebody answers who is no Hub: the login page of a network, or a wrong HF_ENDPOINT"
-        yield Finding(
-            "Hub",
-            "warn",
-            text,
-            "sign in to the network, or look at HF_ENDPOINT and HTTPS_PROXY",
-            None,
-            (asked.endpoint,),
-        )
+        hint = "sign in to the network, or look at HF_ENDPOINT and HTTPS_PROXY"
+        yield Finding("Hub", "warn", text, hint, None, (asked.endpoint,))
 
 
-def _hub(environ: Mapping[str, str]) -> Hub:
-    return replace(Hub.from_environ(environ), patience=_PATIENCE)
+def _hub(environ: Mapping[str, str]) -> Hub | None:
+    """Give the Hub that the environment names; None when that makes no sense."""
+    try:
+        return replace(Hub.from_environ(environ), patience=_PATIENCE)
+    except LocalmixError:
+        return None

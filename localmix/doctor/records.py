@@ -6,21 +6,18 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from localmix.conversation.history import History
 from localmix.conversation.profiles import config_path
 from localmix.doctor.checks import Finding, Look, in_time, many
 from localmix.doctor.folders import BUSY_S
+from localmix.doctor.settings_in_force import ReadConfig
 from localmix.registry.catalog_file import FILE_NAME, load_catalog
 from localmix.registry.disk.records import Records
 from localmix.registry.disk.store import Store
 from localmix.registry.json_file import is_draft
-
-ReadConfig = Callable[[Path], Mapping[str, Mapping[str, Any]]]
-"""Reads every table of config.toml of a home, and checks its values."""
 
 HISTORY_LIMIT_S = 1.0
 """Another process may be writing it."""

@@ -9,10 +9,14 @@ from typing import Any, Literal
 
 from localmix import settings
 from localmix.doctor.checks import Finding, Look, many, refused
-from localmix.doctor.records import ReadConfig
 from localmix.errors import LocalmixError
 
 Source = Literal["default", "environment", "config.toml"]
+
+Environ = Mapping[str, str]
+
+ReadConfig = Callable[[Path], Mapping[str, Mapping[str, Any]]]
+"""Reads every table of config.toml of a home, and checks its values."""
 
 _OWN_WORDS = ("system", "stop")
 """Texts that a person wrote."""
@@ -34,8 +38,6 @@ class Setting:
     source: Source
     told: str
 
-
-Environ = Mapping[str, str]
 
 _VARIABLES: tuple[tuple[str, tuple[str, ...], Callable[[Environ], Any]], ...] = (
     ("LOCALMIX_HOME", (), settings.home),
@@ -101,7 +103,7 @@ def in_force(
         found.append(Setting(name, value, "environment" if is_set else "default", told))
     try:
         kept = read_config(home).get("defaults", {})
-    except (LocalmixError, OSError):
+    except Exception:  # a finding tells of this too
         kept = {}
     for name, default in options.items():
         value = _text(kept.get(name, default))

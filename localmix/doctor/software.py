@@ -73,7 +73,7 @@ def unmet(need: str) -> str:
     except metadata.PackageNotFoundError:
         return f"{found[1]}, which is not installed"
     for bound in found[2].split(","):
-        parts = re.match(r"\s*(<=|>=|<|>)\s*([\d.]+\d)", bound)
+        parts = re.match(r"\s*(<=|>=|<|>)\s*(\d[\d.]*)", bound)
         if parts is not None and not _holds(_release(version), parts[1], _release(parts[2])):
             return f"{found[1]}{bound.strip()}, and {version} is installed"
     return ""
