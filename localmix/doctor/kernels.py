@@ -11,9 +11,15 @@ from pathlib import Path
 
 from localmix import settings, units
 from localmix.doctor.checks import Finding, Look, many
-from localmix.doctor.folders import BUSY_S, writable
+from localmix.doctor.folders import writable
 from localmix.doctor.software import unmet
 from localmix.errors import LocalmixError
+
+IN_USE_S = 2 * 86400.0
+"""Kernels read or written since may be those of another installation that shares the folder.
+
+Most systems write down that a file was read once a day at most, or not at all.
+"""
 
 COMPILERS = ("numba", "llvmlite")
 
@@ -78,7 +84,7 @@ def kernels() -> Iterator[Finding]:
 
 
 def older_kernels(folder: Path, clock: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """Look for kernels that nothing here loads any more: of older versions, or other processors."""
+    """Look for kernels that nothing here loads: of older versions, or of other processors."""
     from localmix.kernels import isa, library
 
     tiers = isa.possible_on(library.host_features())
@@ -86,11 +92,11 @@ def older_kernels(folder: Path, clock: Callable[[], float] = time.time) -> Itera
     stale = [path for path in _kernel_folders(folder) if path.name not in current]
     if not stale:
         return
-    idle = [path for path in stale if clock() - _newest_s(path) > BUSY_S]
+    idle = [path for path in stale if clock() - _last_used_s(path) > IN_USE_S]
     size = units.size(sum(_bytes_in(path) for path in stale))
     text = f"{many(len(stale), 'folder')} of older versions or other processors, {size}"
     if len(idle) < len(stale):
-        text += f"; {len(stale) - len(idle)} written within the last hour, so left alone"
+        text += f"; {len(stale) - len(idle)} used within two days, so left alone"
     fix = (lambda: _remove(idle)) if idle else None
     yield Finding("older kernels", "note", text, fix=fix, details=(str(folder),))
 
@@ -110,8 +116,10 @@ def _remove(folders: list[Path]) -> str:
     return f"{many(len(folders), 'folder')} of older kernels removed, {size} freed"
 
 
-def _newest_s(folder: Path) -> float:
-    return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+def _last_used_s(folder: Path) -> float:
+    # Of the folder itself only the writing: whoever looks into it reads it.
+    files = [path.stat() for path in folder.iterdir()]
+    return max([folder.stat().st_mtime, *(max(s.st_atime, s.st_mtime) for s in files)])
 
 
 def _bytes_in(folder: Path) -> int:

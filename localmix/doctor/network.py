@@ -13,10 +13,10 @@ from localmix.errors import LocalmixError
 from localmix.registry.download.patience import Patience, Trouble
 from localmix.registry.hub import Hub
 
-LIMIT_S = 5.0
+LIMIT_S = 4.0
 """For all questions together; the look-up of a name alone may take a system a minute."""
 
-_PATIENCE = Patience(tries=1, stall_s=4.0, connect_s=4.0)
+_PATIENCE = Patience(tries=1, stall_s=3.5, connect_s=3.5)
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 

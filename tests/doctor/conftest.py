@@ -1,4 +1,4 @@
-"""A home and a cache of their own, and a clock that is two hours ahead of what tests write."""
+"""A home and a cache of their own, and a clock that is three days ahead of what tests write."""
 
 import time
 
@@ -23,5 +23,5 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def later():
-    """A clock by which everything here was written two hours ago."""
-    return lambda: time.time() + 7200
+    """A clock by which everything here was written three days ago."""
+    return lambda: time.time() + 3 * 86400

@@ -70,15 +70,18 @@ def test_kernels_of_lower_tiers_of_this_machine_are_in_use(cache, later):
     assert list(kernels.older_kernels(cache / "kernels", later)) == []
 
 
-def test_what_somebody_writes_at_the_moment_is_left_alone(cache, old, later):
+def test_what_another_installation_uses_is_left_alone(cache, old, later):
     found = one(kernels.older_kernels(cache / "kernels", time.time))
     assert found.fix is None
-    assert found.text.endswith("; 1 written within the last hour, so left alone")
+    assert found.text.endswith("; 1 used within two days, so left alone")
     long_ago = put(cache / "kernels" / "neon-0123456789abcdef", "rotate")
-    for path in (long_ago, long_ago / "rotate.o"):
+    only_read = put(cache / "kernels" / "i8mm-0123456789abcdef", "rotate")
+    for path in (long_ago / "rotate.o", long_ago, only_read / "rotate.o", only_read):
         os.utime(path, (0, 0))
+    os.utime(only_read / "rotate.o", (time.time(), 0))
     one(kernels.older_kernels(cache / "kernels", time.time)).fix()
     assert old.exists()
+    assert only_read.exists()
     assert not long_ago.exists()
 
 
