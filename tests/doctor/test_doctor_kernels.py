@@ -111,6 +111,7 @@ def test_a_folder_that_is_missing_is_made(cache):
 
 def test_a_file_in_place_of_a_folder_is_bad(cache):
     (cache / "kernels").write_text("x")
+    assert one(writable("folder", cache / "kernels", "LOCALMIX_CACHE")).text == "is a file"
     for folder in (cache / "kernels", cache / "kernels" / "below"):
         found = one(writable("folder", folder, "LOCALMIX_CACHE"))
         assert (found.state, found.fix) == ("bad", None)
