@@ -50,7 +50,7 @@ def records(home: Path) -> Iterator[Finding]:
     """Look for records that cannot be read; they are passed over as if they were not there."""
     damaged = Records(home).damaged()
     if damaged:
-        text = f"{many(len(damaged), 'file')} that cannot be read, and so are passed over"
+        text = f"{many(len(damaged), 'file')} that cannot be read: passed over"
         details = tuple(str(path) for path in damaged)
         yield Finding("records", "warn", text, "mend them, or move them away", None, details)
 

@@ -98,7 +98,7 @@ def names(inventory: Inventory) -> Iterator[Finding]:
     models = [named.stored() for named in inventory.records.named()]
     gone = [model for model in models if not model.complete]
     if gone:
-        text = f"{len(gone)} of {many(len(models), 'name')} stand for files that have gone"
+        text = f"{len(gone)} of {many(len(models), 'name')} without a file: it has gone"
         details = tuple(f"{model.name}: {model.path}" for model in gone)
         yield Finding(
             "names", "warn", text, "put the file back, or localmix rm NAME", None, details

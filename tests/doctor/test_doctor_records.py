@@ -48,7 +48,7 @@ def test_a_damaged_record_is_a_warning(home, name, text):
     found = one(records.records(home))
     assert (found.state, found.text) == (
         "warn",
-        "1 file that cannot be read, and so are passed over",
+        "1 file that cannot be read: passed over",
     )
     assert found.details == (str(home / name),)
 

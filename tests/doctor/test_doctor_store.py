@@ -98,7 +98,7 @@ def test_a_name_whose_file_has_gone_is_a_warning(inventory):
     assert one(looks.names(inventory)).state == "good"
     file.unlink()
     found = one(looks.names(inventory))
-    assert (found.state, found.text) == ("warn", "1 of 1 name stand for files that have gone")
+    assert (found.state, found.text) == ("warn", "1 of 1 name without a file: it has gone")
     assert found.details == (f"mine: {file}",)
 
 
