@@ -19,6 +19,7 @@ FLOORS = [
     {"execute"},
     {"engine"},
     {"bench", "conversation"},
+    {"doctor"},
     {"cli"},
     {"__main__"},
 ]

@@ -10,6 +10,7 @@ import typer
 from localmix import __version__
 from localmix.cli import (
     bench,
+    doctor,
     experts,
     fit,
     history,
@@ -84,6 +85,7 @@ def build() -> typer.Typer:
         ("tune", tune.tune, tune.EXAMPLES),
         ("perplexity", perplexity.perplexity, perplexity.EXAMPLES),
         ("warmup", machine.warmup, machine.WARMUP_EXAMPLES),
+        ("doctor", doctor.doctor, doctor.EXAMPLES),
     )
     for name, function, examples in table:
         app.command(name, cls=Command, epilog=examples)(function)

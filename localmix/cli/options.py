@@ -229,13 +229,7 @@ class RunOptions:
 
         kept = settings_for(home, self.model, self.profile, SETTABLE)
         options = replace(self, **{k: v for k, v in kept.items() if k not in self.said})
-        try:
-            options.check()
-        except WrongUsage as error:
-            raise LocalmixError(
-                f"{config_path(home)} is wrong: {error.message.removeprefix('--')}",
-                "localmix run --help says what each option takes",
-            ) from error
+        _check_kept(options, config_path(home))
         return options
 
     def load_settings(self) -> dict[str, Any]:
@@ -267,6 +261,30 @@ class RunOptions:
             "stop": tuple(self.stop or ()),
             "on_overflow": self.on_overflow,
         }
+
+
+def kept_settings(home: Path) -> dict[str, dict[str, Any]]:
+    """Read every table of config.toml, by its name as it stands there.
+
+    Raises:
+        LocalmixError: something in it is wrong.
+    """
+    from localmix.conversation.profiles import all_settings, config_path
+
+    tables = all_settings(home, SETTABLE)
+    for table in tables.values():
+        _check_kept(RunOptions("", **table), config_path(home))
+    return tables
+
+
+def _check_kept(options: RunOptions, path: Path) -> None:
+    try:
+        options.check()
+    except WrongUsage as error:
+        raise LocalmixError(
+            f"{path} is wrong: {error.message.removeprefix('--')}",
+            "localmix run --help says what each option takes",
+        ) from error
 
 
 SETTABLE: dict[str, type] = {

@@ -70,6 +70,25 @@ def settings_for(
     return merged
 
 
+def all_settings(home: Path, known: Mapping[str, type]) -> dict[str, dict[str, Any]]:
+    """Read every table of the settings, by its name as it stands in the file: none is half right.
+
+    Args:
+        home: LOCALMIX_HOME.
+        known: as for `settings_for`.
+
+    Raises:
+        LocalmixError: the file is no TOML, has a key that does not exist, or a value of another
+            type.
+    """
+    path = config_path(home)
+    tables = _read(path)
+    layers = {"defaults": _table(path, tables, "defaults")}
+    layers |= {f'models."{k}"': table for k, table in _table(path, tables, "models").items()}
+    layers |= {f"profiles.{k}": table for k, table in _table(path, tables, "profiles").items()}
+    return {name: _checked(path, name, layer, known) for name, layer in layers.items()}
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))

@@ -129,10 +129,7 @@ def choose(features: Mapping[str, bool], asked: str | None = None) -> Tier:
     Raises:
         LocalmixError: the CPU lacks what the tier that was asked for needs.
     """
-    has = {name for name, present in features.items() if present}
-    if has >= _AVX512:
-        has.add("avxvnni")  # the 256-bit form of the same instruction, in another encoding
-    possible = [tier for tier in TIERS if tier.needs <= has]
+    possible = possible_on(features)
     if asked is None:
         return possible[0]
     for tier in possible:
@@ -142,6 +139,38 @@ def choose(features: Mapping[str, bool], asked: str | None = None) -> Tier:
     raise LocalmixError(
         f"this machine cannot run the tier {asked!r}", f"set LOCALMIX_ISA to one of: {names}"
     )
+
+
+def possible_on(features: Mapping[str, bool]) -> list[Tier]:
+    """List the tiers that a CPU can run, the best first."""
+    has = _present(features)
+    return [tier for tier in TIERS if tier.needs <= has]
+
+
+def found_on(features: Mapping[str, bool]) -> list[str]:
+    """Name what a CPU has of all that any tier needs."""
+    has = {name for name, present in features.items() if present}
+    return sorted(has & frozenset().union(*(tier.needs for tier in TIERS)))
+
+
+def above(tier: Tier, features: Mapping[str, bool]) -> tuple[Tier, list[str]] | None:
+    """Give the next better tier of the CPU's family, and what the CPU lacks for it.
+
+    None: there is no better one.
+    """
+    has = _present(features)
+    family = [other for other in TIERS if ("neon" in other.needs) == ("neon" in has)]
+    better = [other for other in family if TIERS.index(other) < TIERS.index(tier)]
+    if not better:
+        return None
+    return better[-1], sorted(better[-1].needs - has)
+
+
+def _present(features: Mapping[str, bool]) -> set[str]:
+    has = {name for name, present in features.items() if present}
+    if has >= _AVX512:
+        has.add("avxvnni")  # the 256-bit form of the same instruction, in another encoding
+    return has
 
 
 def features_for(tier: Tier, host: Mapping[str, bool]) -> str:

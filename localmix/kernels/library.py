@@ -88,12 +88,26 @@ def this_machine(tile: isa.Tile | None = None) -> Machine:
     Raises:
         LocalmixError: LOCALMIX_ISA asks for more than the CPU has.
     """
-    features = dict(llvm.get_host_cpu_features()) | arm_features()
-    tier = isa.choose(features, settings.isa())
+    return machine_at(settings.isa(), tile)
+
+
+def machine_at(asked: str | None, tile: isa.Tile | None = None) -> Machine:
+    """Describe the CPU at hand, at a tier; None: the best one it can run.
+
+    Raises:
+        LocalmixError: it cannot run that tier.
+    """
+    features = host_features()
+    tier = isa.choose(features, asked)
     if tile is not None:
         tier = tier.with_tile(tile)
     cpu = llvm.get_host_cpu_name() if tier.name != "generic" else ""
     return Machine(tier, llvm.get_process_triple(), cpu, isa.features_for(tier, features))
+
+
+def host_features() -> dict[str, bool]:
+    """What the CPU at hand has, by LLVM's names."""
+    return dict(llvm.get_host_cpu_features()) | arm_features()
 
 
 def arm_features(

@@ -125,24 +125,47 @@ class Hub:
             DownloadFailed: the Hub cannot be asked.
         """
         self._refuse_offline("")
-        self.patience.insist(self._reach)
+        self.patience.insist(self.reach)
         with _explained(self, ""):
             found = self._api().list_models(
                 search=words, filter="gguf", sort="downloads", limit=limit
             )
             return [model.id for model in found if is_repo(model.id)]
 
-    def _reach(self) -> None:
+    def reach(self) -> bool:
         """See whether anybody answers: list_models would try for half a minute to find out.
+
+        Returns:
+            Whether it sounds like a Hub, which the login page of a network does not.
 
         Raises:
             Trouble: the Hub cannot be reached.
         """
+        try:
+            return self._first_bytes(f"{self.endpoint}/api/models?limit=1").startswith(b"[")
+        except Refused as refused:
+            return refused.status == 429 or refused.status >= 500  # a Hub that is busy
+
+    def accepts_token(self) -> bool:
+        """Ask whether the token is one that the Hub has given.
+
+        Raises:
+            Trouble: the Hub cannot be reached, or does not say.
+        """
+        headers = {"Authorization": f"Bearer {self.token}"}
+        try:
+            return self._first_bytes(f"{self.endpoint}/api/whoami-v2", headers).startswith(b"{")
+        except Refused as refused:
+            if refused.status in (401, 403):
+                return False
+            raise
+
+    def _first_bytes(self, url: str, headers: Mapping[str, str] | None = None) -> bytes:
+        self._refuse_offline("")
         client = RangeClient(self.patience, 1)
         try:
-            client.open(Link(f"{self.endpoint}/api/models?limit=1"), 0, 0).close()
-        except Refused:
-            return  # whoever answers can be asked
+            with client.open(Link(url, headers or {}), 0, 0) as answer:
+                return answer.read().lstrip()
         finally:
             client.close()
 

@@ -177,6 +177,9 @@ WRONG = {
     ("perplexity", "tiny", "a.txt", "--kl-against", "native"): "the executor is native already",
     ("warmup", "--kv", "f64"): "--kv must be one of f16, q8_0, f32, not 'f64'",
     ("warmup", "two", "models"): "extra argument",
+    ("doctor", "me"): "extra argument",
+    ("doctor", "--json", "--report"): "--json and --report are two forms of the same",
+    ("doctor", "--offline", "--check-token"): "--check-token asks the Hub, and --offline does not",
     ("--nonsense",): "no such option: --nonsense",
 }
 

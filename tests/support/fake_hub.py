@@ -52,6 +52,7 @@ class FakeHub:
         self.repos: dict[str, FakeRepo] = {}
         self.requests: list[Request] = []
         self.faults: list[hub_faults.Fault] = []  # of requests that name no repository
+        self.tokens: set[str] = set()  # that /api/whoami-v2 knows
         self.sent_bytes = 0  # of bodies, by the storage
         self.rate_bytes_s: float | None = None  # of each connection to the storage
         self.page_size = 1000  # entries of a listing's page
@@ -184,6 +185,14 @@ def handler_of(hub):
             )
             if url.path == "/api/models":
                 self.send("api", url.path, hub, self.search())
+            elif url.path == "/api/whoami-v2":
+                known = token in hub.tokens
+                self.send(
+                    "api",
+                    url.path,
+                    hub,
+                    Answer(b'{"name": "x"}' if known else b"{}", 200 if known else 401),
+                )
             elif found := re.fullmatch(
                 r"/api/models/([^/]+/[^/]+)(?:/(tree|revision)/([^/]+)/?(.*))?", url.path
             ):

@@ -25,6 +25,8 @@ from localmix.json_file import write_json
 from localmix.registry.names import AliasName, is_alias, parse_name
 from localmix.registry.stored import Origin, StoredModel, file_size, newest_time
 
+_KINDS = {"hidden.json": list, "used.json": dict, "twins.json": dict, "hashes.json": dict}
+
 
 @dataclass(frozen=True)
 class NamedFile:
@@ -143,6 +145,13 @@ class Records:
         if gone & set(before):
             kept = {path: text for path, text in before.items() if path not in gone}
             write_json(self.home / "hashes.json", kept)
+
+    def damaged(self) -> list[Path]:
+        """List the records that are here and cannot be read."""
+        kept = ((self.home / name, kind) for name, kind in _KINDS.items())
+        wrong = [path for path, kind in kept if path.exists() and type(_read(path)) is not kind]
+        sound = {self._path(named.name) for named in self.named()}
+        return wrong + [p for p in sorted((self.home / "names").glob("*.json")) if p not in sound]
 
     def _read_named(self) -> Iterator[NamedFile]:
         for path in sorted((self.home / "names").glob("*.json")):

@@ -213,7 +213,7 @@ class Store:
         """List every model that was pulled or is on its way, by name."""
         found = [*(self._finished(m) for m in self.manifests())]
         found += [self._partial(m) for m in self.partial_manifests()]
-        found += [*self._unreadable(), *self._unreadable_partial()]
+        found += [*self.unreadable(), *self._unreadable_partial()]
         return sorted(found, key=lambda model: (model.name.lower(), not model.complete))
 
     def manifests(self) -> Iterator[Manifest]:
@@ -290,7 +290,7 @@ class Store:
             whole_bytes=manifest.size_bytes,
         )
 
-    def _unreadable(self) -> Iterator[StoredModel]:
+    def unreadable(self) -> Iterator[StoredModel]:
         """Show models whose manifest is damaged: hiding them would hide gigabytes."""
         for path in self._manifest_paths():
             if self._manifest_at(path) is None:
