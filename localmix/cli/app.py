@@ -8,7 +8,19 @@ from collections.abc import Sequence
 import typer
 
 from localmix import __version__
-from localmix.cli import bench, experts, history, hub, machine, models, moderate, pull, run, store
+from localmix.cli import (
+    bench,
+    experts,
+    history,
+    hub,
+    machine,
+    models,
+    moderate,
+    pull,
+    recommend,
+    run,
+    store,
+)
 from localmix.cli.errors import guard
 from localmix.cli.help import Command, Group
 from localmix.cli.terminal import Streams
@@ -63,6 +75,7 @@ def build() -> typer.Typer:
         ("search", hub.search, hub.SEARCH_EXAMPLES),
         ("outdated", hub.outdated, hub.OUTDATED_EXAMPLES),
         ("update", hub.update, hub.UPDATE_EXAMPLES),
+        ("recommend", recommend.recommend, recommend.EXAMPLES),
         ("moderate", moderate.moderate, moderate.EXAMPLES),
         ("experts", experts.experts, experts.EXAMPLES),
         ("bench", bench.bench, bench.EXAMPLES),

@@ -57,6 +57,14 @@ class Quantization:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A published result of a benchmark, and where it stands."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
 class CatalogEntry:
     """One model of the catalog.
 
@@ -79,7 +87,7 @@ class CatalogEntry:
         strengths, strengths_source: what it is good at, and who says so.
         relative: an entry whose scores count where this one has none of its own: what it was
             trained from, or the version before; empty without one.
-        scores, scores_source: published results by names of `BENCHMARKS`, and where they stand.
+        scores: published results by names of `BENCHMARKS`.
         perplexity_source: text, length and page of the perplexities of its quantizations.
     """
 
@@ -100,14 +108,18 @@ class CatalogEntry:
     strengths: str = ""
     strengths_source: str = ""
     relative: str = ""
-    scores: Mapping[str, float] = field(default_factory=dict)
-    scores_source: str = ""
+    scores: Mapping[str, Score] = field(default_factory=dict)
     perplexity_source: str = ""
 
     @property
     def is_embedded(self) -> bool:
         """Say whether the model comes inside the package."""
         return not self.quantizations
+
+    @property
+    def is_base(self) -> bool:
+        """Say whether the model continues text and does not chat."""
+        return self.chat == "none"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from localmix.errors import LocalmixError
-from localmix.registry.catalog import BENCHMARKS, CHAT_FORMATS, Catalog, CatalogEntry, Quantization
+from localmix.registry.catalog import (
+    BENCHMARKS,
+    CHAT_FORMATS,
+    Catalog,
+    CatalogEntry,
+    Quantization,
+    Score,
+)
 from localmix.registry.file_names import DEFAULT_QUANTIZATION, split_quantization
 from localmix.registry.names import is_alias, is_repo, is_safe_file
 
@@ -23,13 +30,13 @@ else:
 
 FILE_NAME = "models.toml"
 
-_SOURCES = ("strengths_source", "scores_source", "perplexity_source")
 _TEXTS = (
-    *("file", "chat", "licence", "description", "notes", "default", "relative", "strengths"),
-    *_SOURCES,
+    *("file", "chat", "licence", "description", "notes", "default", "relative"),
+    *("strengths", "strengths_source", "perplexity_source"),
 )
 _NUMBERS = ("parameters", "active", "context", "window", "kv_bytes")
-_FIELDS = {"name", "aliases", "repo", "quantizations", "scores", *_TEXTS, *_NUMBERS}
+_FIELDS = {"name", "aliases", "repo", "quantizations", *_TEXTS, *_NUMBERS}
+_FIELDS |= {"scores", "scores_source"}
 _KINDS = {str: "text", int: "whole number", list: "list", dict: "table"}
 
 
@@ -135,10 +142,8 @@ def _parse_entry(table: Any, i_entry: int) -> CatalogEntry:
     if texts["relative"] and not is_alias(texts["relative"]):
         raise ValueError(f"{name} has the relative {texts['relative']!r}, which no model can be")
     texts["relative"] = texts["relative"].lower()
-    scores = _parse_scores(table)
     said = {
         "strengths_source": bool(texts["strengths"]),
-        "scores_source": bool(scores),
         "perplexity_source": any(each.perplexity for each in quantizations.values()),
     }
     for source, is_needed in said.items():
@@ -148,7 +153,7 @@ def _parse_entry(table: Any, i_entry: int) -> CatalogEntry:
         name=name.lower(),
         aliases=tuple(alias.lower() for alias in names[1:]),
         quantizations=quantizations,
-        scores=scores,
+        scores=_parse_scores(table),
         parameters=numbers["parameters"],
         active=numbers["active"],
         context=numbers["context"],
@@ -158,16 +163,27 @@ def _parse_entry(table: Any, i_entry: int) -> CatalogEntry:
     )
 
 
-def _parse_scores(table: Mapping[str, Any]) -> dict[str, float]:
-    """Check [model.scores]: known benchmarks, each within its range."""
-    scores: dict[str, float] = {}
+def _parse_scores(table: Mapping[str, Any]) -> dict[str, Score]:
+    """Check [model.scores]: known benchmarks, each a number or a table of value and source."""
+    name, scores = table["name"], {}
+    usual_source = _typed(table, "scores_source", str, "")
     for key, value in _typed(table, "scores", dict, {}).items():
         if key not in BENCHMARKS:
-            known = ", ".join(BENCHMARKS)
-            raise ValueError(f"{table['name']} has a score {key!r}, which is none of {known}")
-        if not _is_number(value, BENCHMARKS[key][1]):
-            raise ValueError(f"{table['name']} has a {key} that is not from 0 to its best")
-        scores[key] = float(value)
+            raise ValueError(
+                f"{name} has a score {key!r}, which is none of {', '.join(BENCHMARKS)}"
+            )
+        source = usual_source
+        if isinstance(value, dict):
+            unknown = set(value) - {"value", "source"}
+            if unknown:
+                raise ValueError(f"{name} has a field {sorted(unknown)[0]!r} for {key}")
+            source, value = value.get("source", source), value.get("value")
+        most = BENCHMARKS[key][1]
+        if not _is_number(value, most):
+            raise ValueError(f"{name} has a {key} that is no number above 0 and up to {most}")
+        if not isinstance(source, str) or not source.strip():
+            raise ValueError(f"{name} has no source for {key}: a published result needs one")
+        scores[key] = Score(float(value), source)
     return scores
 
 
@@ -208,9 +224,7 @@ def _parse_quantization(table: Mapping[str, Any], key: str, value: object) -> Qu
 def _is_number(value: object, most: float) -> TypeGuard[float]:
     """Say whether it is a number above zero, at most `most`."""
     # bool is an int to Python, and not to us; inf and nan are numbers to TOML
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= most
-    )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= most
 
 
 def _is_model_file(file: str) -> bool:
