@@ -152,6 +152,14 @@ def test_room_for_documents_counts_when_they_are_ones_own():
     assert any("last 4,096 tokens only" in r for r in rows[1].reasons)
 
 
+def test_what_a_quantization_loses_costs_places():
+    entries = (
+        made("worn", {"mt_bench": 8.0}, sizes=(("Q2_K", 4.4),)),
+        made("whole", {"mt_bench": 7.0}),
+    )
+    assert models(ranked(entries=entries)) == ["whole", "worn"]
+
+
 def test_equals_stay_in_the_order_of_the_catalog():
     entries = tuple(made(name, {"mt_bench": 7.0}) for name in ("b", "a", "c"))
     assert models(ranked(entries=entries)) == ["b", "a", "c"]
