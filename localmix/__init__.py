@@ -33,6 +33,7 @@ from localmix.errors import (
 )
 
 if TYPE_CHECKING:
+    from localmix.bench.recommend import Recommendation
     from localmix.engine import Model
 
 __version__ = "0.1.0"
@@ -53,6 +54,7 @@ __all__ = [
     "__version__",
     "load",
     "quant",
+    "recommend",
 ]
 
 
@@ -110,6 +112,32 @@ def load(
         power=power,
         on_compile=on_compile,
     )
+
+
+def recommend(
+    task: str = "conversation",
+    response: str = "real-time",
+    domain: str = "general",
+    compute: str | None = None,
+) -> list[Recommendation]:
+    """Rank the models of the catalog for a task and this machine, the best first.
+
+    Args:
+        task: "conversation", "generation", "qa", "reasoning" or "code".
+        response: "real-time", somebody reads along; "batch", nobody waits.
+        domain: "general", what everybody knows; "specific", what stands in your own documents.
+        compute: "low", "medium" or "high": a typical machine instead of this one, which is measured
+            once, for about a second. No network is asked.
+
+    Raises:
+        LocalmixError: an argument is none of these, or a catalog cannot be read.
+    """
+    from localmix import settings
+    from localmix.bench.advice import advise
+    from localmix.bench.candidates import Wishes
+
+    wishes = Wishes(task, response, domain, compute)
+    return advise(wishes, settings.home(), settings.cache_folder())
 
 
 def __getattr__(name: str) -> Any:

@@ -4,23 +4,33 @@ Kept in LOCALMIX_CACHE/machine.json, by processor, tier of the kernels and numbe
 Measuring takes a second or two, which nobody waits for after each answer.
 """
 
-import json
-from contextlib import suppress
-from dataclasses import asdict, fields
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localmix.bench import limits
 from localmix.bench.limits import Machine
 from localmix.bench.predict import Efficiency
 from localmix.json_file import write_json
 from localmix.system import cpu_name
 
+if TYPE_CHECKING:
+    from localmix.kernels.library import OnCompile
+
 _FILE = "machine.json"
 _MACHINES, _EFFICIENCIES = "machines", "efficiencies"
+_SPEEDS = ("read_gb_s", "read_one_gb_s", "int8_gop_s", "float32_gop_s")
 
 
 def remember(folder: Path, machine: Machine, n_threads: int, isa: str | None) -> None:
     """Write limits down; a folder that cannot be written is nobody's loss.
+
+    Of each speed the best that was ever measured is kept: neighbours only make a machine slower.
 
     Args:
         folder: LOCALMIX_CACHE.
@@ -30,6 +40,10 @@ def remember(folder: Path, machine: Machine, n_threads: int, isa: str | None) ->
 
     Modifies: the folder.
     """
+    before = recall(folder, n_threads, isa)
+    if before is not None and before.cpu == machine.cpu:
+        best = {name: _larger(getattr(before, name), getattr(machine, name)) for name in _SPEEDS}
+        machine = replace(machine, **best)
     _write(folder, _MACHINES, _key(machine.cpu, n_threads, isa), asdict(machine))
 
 
@@ -42,6 +56,32 @@ def recall(folder: Path, n_threads: int, isa: str | None) -> Machine | None:
         if isinstance(machine.read_gb_s, (int, float)) and machine.read_gb_s > 0:
             return machine
     return None
+
+
+def known_machine(
+    folder: Path,
+    n_threads: int,
+    isa: str,
+    on_measure: Callable[[], None] = lambda: None,
+    on_compile: OnCompile | None = None,
+) -> Machine:
+    """Give what was measured of this machine; if nothing was, measure: a second or two.
+
+    Args:
+        folder: LOCALMIX_CACHE.
+        n_threads: threads that work at once.
+        isa: tier of the kernels.
+        on_measure: called before it is measured.
+        on_compile: hears of the kernels that this takes, once for a CPU.
+
+    Modifies: the folder.
+    """
+    machine = recall(folder, n_threads, isa)
+    if machine is None or not machine.int8_gop_s:
+        on_measure()
+        machine = limits.measure_machine(n_threads, True, on_compile)
+        remember(folder, machine, n_threads, isa)
+    return machine
 
 
 def remember_efficiency(
@@ -61,6 +101,10 @@ def recall_efficiency(
     with suppress(TypeError, ValueError, KeyError):
         return Efficiency(float(known["decode"]), float(known["prefill"]))
     return None
+
+
+def _larger(a: float | None, b: float | None) -> Any:
+    return max((value for value in (a, b) if value is not None), default=None)
 
 
 def _key(cpu: str, n_threads: int, isa: str | None) -> str:

@@ -11,7 +11,7 @@ from localmix import settings, units
 from localmix.cli.arguments import Json, one_of, option, sized, within
 from localmix.cli.memory import memory, verdict
 from localmix.cli.options import KvType
-from localmix.cli.progress import shown_compiling
+from localmix.cli.progress import shown_measuring
 from localmix.cli.subject import Subject, look_up
 from localmix.cli.terminal import (
     StatusLine,
@@ -72,14 +72,14 @@ def fit(
         return
     console(streams.stdout).print(subject.name, style="title", markup=False)
     write_fields(_fields(subject, machine, found), streams.stdout)
-    rows = _table(subject, machine, found)
-    if rows:
-        streams.stdout.write("\n")
-        header = ("quantization", "size", "tok/s", "")
-        write_table(rows, streams.stdout, header=header, right=(1, 2))
+    _write_table(subject, machine, found, streams)
+    notes = console(streams.stderr)
+    if not subject.headers:
+        told = "the Hub cannot be asked: this is told from the catalog, not from the file's header"
+        notes.print(told, style="warn", markup=False)
     if subject.missing_bytes:
         hint = f"to download it: localmix pull {subject.name}"
-        console(streams.stderr).print(hint, style="muted", markup=False)
+        notes.print(hint, style="muted", markup=False)
 
 
 def judge(
@@ -92,37 +92,50 @@ def judge(
 ) -> tuple[Machine, Outlook]:
     """Measure this machine if it never was, and say what to expect of a model."""
     from localmix.bench.outlook import outlook
-    from localmix.bench.remembered import recall_efficiency
-    from localmix.cores import n_threads_by_default
+    from localmix.bench.remembered import known_machine, recall_efficiency
+    from localmix.engine.load import threads_asked_for
     from localmix.gguf.summary import main_format
     from localmix.kernels.library import this_machine
 
-    n_threads = n_threads or settings.n_threads() or n_threads_by_default()
+    folder, n_threads = settings.cache_folder(), threads_asked_for(n_threads)
     isa = this_machine().tier.name
-    machine = known_machine(n_threads, isa, streams)
+    with shown_measuring(streams.stderr) as (on_measure, on_compile):
+        machine = known_machine(folder, n_threads, isa, on_measure, on_compile)
+    if not subject.headers:
+        return machine, _from_catalog(subject, machine, n_ctx, kv, free_bytes)
     tensors = [tensor for header in subject.headers for tensor in header.tensors]
-    reached = recall_efficiency(settings.cache_folder(), n_threads, isa, main_format(tensors))
+    reached = recall_efficiency(folder, n_threads, isa, main_format(tensors))
     found = outlook(subject.headers, machine, _disk(streams), reached, n_ctx, kv, free_bytes)
     return machine, found
 
 
-def known_machine(n_threads: int, isa: str, streams: Streams) -> Machine:
-    """Give the limits of this machine: as they were measured once, else measured now."""
-    from localmix.bench.limits import measure_machine
-    from localmix.bench.remembered import recall, remember
+def _from_catalog(
+    subject: Subject, machine: Machine, n_ctx: int | None, kv: str, free_bytes: int | None
+) -> Outlook:
+    """Say what to expect of a model whose header cannot be read now."""
+    from localmix.bench.candidates import Candidate, Memory, Speed, active_share
+    from localmix.bench.cost import TokenCost
+    from localmix.bench.outlook import Outlook
+    from localmix.bench.predict import USUAL_ERROR, Prediction
+    from localmix.cache.ring import slot_bytes
+    from localmix.engine import memory
+    from localmix.engine.fit import Fit
+    from localmix.engine.load import DEFAULT_CONTEXT
 
-    folder = settings.cache_folder()
-    machine = recall(folder, n_threads, isa)
-    if machine is None or not machine.int8_gop_s:
-        status = StatusLine(streams.stderr, delay_s=0.0)
-        with shown_compiling(streams.stderr) as on_compile:
-            status.show("measuring this machine, once")
-            try:
-                machine = measure_machine(n_threads, True, on_compile)
-            finally:
-                status.clear()
-        remember(folder, machine, n_threads, isa)
-    return machine
+    entry, size_bytes = subject.entry, subject.size_bytes
+    assert entry is not None, "without a header there is an entry of the catalog"
+    free = memory.free_bytes() if free_bytes is None else free_bytes
+    room = Memory(free, memory.total_bytes() if free_bytes is None else free_bytes)
+    n_ctx = n_ctx or DEFAULT_CONTEXT
+    of_f16 = slot_bytes(128, kv) / slot_bytes(128, "f16")
+    speed = Speed(machine.read_gb_s, machine.int8_gop_s)
+    told = Candidate.with_context(entry, None, size_bytes, speed, room, n_ctx, of_f16)
+    known = told.decode is not None and told.prefill is not None
+    return Outlook(
+        Fit(told.verdict, told.beside_bytes, size_bytes, free, room.total_bytes, n_ctx, kv),
+        TokenCost(round(size_bytes * active_share(entry)), entry.active or entry.parameters, 0, 0),
+        Prediction(told.prefill or 0.0, told.decode or 0.0, USUAL_ERROR) if known else None,
+    )
 
 
 def _disk(streams: Streams) -> Callable[[], float]:
@@ -145,7 +158,7 @@ def _fields(subject: Subject, machine: Machine, found: Outlook) -> list[tuple[st
     return [
         ("memory", memory(found.fit)),
         ("disk", _disk_words(subject)),
-        ("speed", _speed(found, machine)),
+        *_speed(found, machine),
         *_streaming(found.prediction),
         ("fit", verdict(found.fit)),
     ]
@@ -171,19 +184,20 @@ def _free_disk() -> int | None:
         return None
 
 
-def _speed(found: Outlook, machine: Machine) -> str:
+def _speed(found: Outlook, machine: Machine) -> list[tuple[str, str]]:
     """Predicted speed, how far it may be off, and what it stands on."""
     predicted = found.prediction
     if found.fit.verdict == "never":
-        return "none, it does not run"
+        return [("speed", "none, it does not run")]
     if predicted is None:
-        return "limited by no memory: localmix bench tells"
-    return (
-        f"about {units.rate(predicted.decode_tok_s)}, a prompt is read at "
-        f"{units.rate(predicted.prefill_tok_s)} (± {100 * predicted.error:.0f} %): "
-        f"{units.size(found.cost.weight_bytes)} a token, "
-        f"this machine reads {machine.read_gb_s:.0f} GB/s"
+        return [("speed", "fast: the caches hold it, and localmix bench measures how fast")]
+    speed = (
+        f"about {units.rate(predicted.decode_tok_s)}, prompts at "
+        f"{units.rate(predicted.prefill_tok_s)} (± {100 * predicted.error:.0f} %)"
     )
+    reads = f"a token reads {units.size(found.cost.weight_bytes)}, this machine "
+    reads += f"{units.size(machine.read_gb_s * 1e9)}/s"
+    return [("speed", speed), ("because", reads)]
 
 
 def _streaming(predicted: Prediction | None) -> list[tuple[str, str]]:
@@ -198,16 +212,39 @@ def _streaming(predicted: Prediction | None) -> list[tuple[str, str]]:
     return [("from disk", words)]
 
 
-def _table(subject: Subject, machine: Machine, found: Outlook) -> list[tuple[str, ...]]:
-    """A line per quantization, smallest first: size, predicted speed, whether it fits."""
+def _write_table(subject: Subject, machine: Machine, found: Outlook, streams: Streams) -> None:
+    """Write a line per quantization, smallest first: size, predicted speed, perplexity, fit."""
+    quantizations = _quantizations(subject, machine, found)
+    if not quantizations:
+        return
+    published = any(one["perplexity"] for one in quantizations)
     rows: list[tuple[str, ...]] = []
-    for one in _quantizations(subject, machine, found):
-        speed = units.rate(one["decode_tok_s"]).removesuffix(" tok/s") if one["fits"] else "–"
-        remarks = ["fits" if one["fits"] else "too large for the memory that is free"]
+    for one in quantizations:
+        speed = "–"
+        if one["decode_tok_s"]:
+            speed = units.rate(one["decode_tok_s"]).removesuffix(" tok/s")
+        remarks = ["fits" if one["fits"] else "too large"]
         if one["quantization"] == subject.quantization:
             remarks.append("this one")
-        rows.append((one["quantization"], units.size(one["size_bytes"]), speed, ", ".join(remarks)))
-    return rows
+        perplexity = f"{one['perplexity']:.4f}" if one["perplexity"] else "–"
+        rows.append(
+            (
+                one["quantization"],
+                units.size(one["size_bytes"]),
+                speed,
+                *((perplexity,) if published else ()),
+                ", ".join(remarks),
+            )
+        )
+    streams.stdout.write("\n")
+    columns = ("perplexity",) if published else ()
+    header = ("quantization", "size", "tok/s", *columns, "")
+    write_table(rows, streams.stdout, header=header, right=(1, 2, *(3 for _ in columns)))
+    whose = subject.perplexities_of
+    if published and whose is not None:
+        of = "" if whose is subject.entry else f" of {whose.name}"
+        line = f"perplexity{of}: {whose.perplexity_source}"
+        console(streams.stdout).print(line, style="muted", markup=False)
 
 
 def _quantizations(subject: Subject, machine: Machine, found: Outlook) -> list[dict[str, Any]]:
@@ -221,6 +258,7 @@ def _quantizations(subject: Subject, machine: Machine, found: Outlook) -> list[d
                 "size_bytes": n_bytes,
                 "fits": found.fit.would_fit(n_bytes),
                 "decode_tok_s": predicted.decode_tok_s if predicted else None,
+                "perplexity": subject.perplexities.get(name),
             }
         )
     return records
@@ -232,6 +270,7 @@ def _record(subject: Subject, machine: Machine, found: Outlook) -> dict[str, Any
     streamed = predicted.streaming if predicted else None
     return {
         "name": subject.name,
+        "from": "header" if subject.headers else "catalog",
         "size_bytes": subject.size_bytes,
         "verdict": fit.verdict,
         "memory": {

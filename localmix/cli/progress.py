@@ -74,6 +74,17 @@ def shown_compiling(stderr: TextIO) -> Iterator[OnCompile]:
         status.clear()
 
 
+@contextmanager
+def shown_measuring(stderr: TextIO) -> Iterator[tuple[Callable[[], None], OnCompile]]:
+    """Give what hears that this machine is measured, and of kernels compiled for that."""
+    status = StatusLine(stderr, delay_s=0.0)
+    with shown_compiling(stderr) as on_compile:
+        try:
+            yield lambda: status.show("measuring this machine, once"), on_compile
+        finally:
+            status.clear()
+
+
 def load_model(name: str, stderr: TextIO, **settings: Any) -> Model:
     """Load a model, and show it when kernels are compiled for it."""
     import localmix

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localmix import settings
@@ -27,6 +27,8 @@ class Subject:
         others: bytes of each quantization that there is, by name, its own among them.
         quantization: its own, as in `others`; empty when nobody knows others.
         entry: what the catalog says of it.
+        perplexities: as published, by quantization.
+        perplexities_of: which entry they are of: it, or a relative.
     """
 
     name: str
@@ -36,32 +38,89 @@ class Subject:
     others: Mapping[str, int] | None = None
     quantization: str = ""
     entry: CatalogEntry | None = None
+    perplexities: Mapping[str, float] = field(default_factory=dict)
+    perplexities_of: CatalogEntry | None = None
+
+    @classmethod
+    def known(
+        cls,
+        name: str,
+        headers: Sequence[Header],
+        size_bytes: int,
+        catalogued: Catalogued | None,
+        missing_bytes: int = 0,
+        others: Mapping[str, int] | None = None,
+        quantization: str = "",
+    ) -> Subject:
+        """Make one, with what the catalog says of it."""
+        if catalogued is None:
+            return cls(name, headers, size_bytes, missing_bytes, others, quantization)
+        return cls(
+            name,
+            headers,
+            size_bytes,
+            missing_bytes,
+            others or catalogued.sizes,
+            quantization or catalogued.quantization,
+            catalogued.entry,
+            catalogued.perplexities,
+            catalogued.perplexities_of,
+        )
+
+
+@dataclass(frozen=True)
+class Catalogued:
+    """What the catalog says of a name.
+
+    Attributes:
+        entry: the model.
+        quantization: which of its quantizations is meant; empty for the model inside the package.
+        perplexities, perplexities_of: see `Subject`.
+    """
+
+    entry: CatalogEntry
+    quantization: str
+    perplexities: Mapping[str, float]
+    perplexities_of: CatalogEntry
+
+    @property
+    def sizes(self) -> dict[str, int] | None:
+        """Bytes of each quantization, about; None for the model inside the package."""
+        if self.entry.is_embedded:
+            return None
+        return {q.name: round(q.size_gb * 1e9) for q in self.entry.quantizations.values()}
 
 
 def look_up(name: str, streams: Streams) -> Subject:
     """Find a model here or on the Hub, and read its header.
 
+    Without the Hub, what the catalog says is all there is: then there are no headers.
+
     Raises:
         ModelNotFound, DownloadFailed: there is none, or the Hub cannot be asked.
         InvalidGGUF, UnsupportedModel, UnsupportedQuant: it cannot be run.
     """
-    from localmix.errors import NotPulled
+    from localmix.errors import DownloadFailed, NotPulled
     from localmix.registry.resolve import resolve
 
+    catalogued = _catalogued(name)
     try:
         path = resolve(name, settings.home())
     except NotPulled:
-        return _on_the_hub(name, streams)
+        try:
+            return _on_the_hub(name, catalogued, streams)
+        except DownloadFailed:
+            if catalogued is None or catalogued.sizes is None:
+                raise
+            n_bytes = catalogued.sizes[catalogued.quantization]
+            return Subject.known(name, (), n_bytes, catalogued, n_bytes)
     from localmix.gguf import GGUFFile
 
     with GGUFFile.open(path) as file:
-        headers, n_bytes = tuple(file.headers), file.size_bytes
-    entry, quantization = _catalogued(name)
-    others = _sizes(entry)
-    return Subject(name, headers, n_bytes, 0, others, quantization, entry)
+        return Subject.known(name, tuple(file.headers), file.size_bytes, catalogued)
 
 
-def _on_the_hub(name: str, streams: Streams) -> Subject:
+def _on_the_hub(name: str, catalogued: Catalogued | None, streams: Streams) -> Subject:
     from localmix.cli.pull import Puller
     from localmix.errors import DownloadFailed
     from localmix.registry.head import read_heads
@@ -77,29 +136,32 @@ def _on_the_hub(name: str, streams: Streams) -> Subject:
         )
     quantization = plan.manifest.quantization
     others = {**dict(plan.others), quantization: plan.size_bytes} if quantization else None
-    entry, _ = _catalogued(name)
-    return Subject(
-        plan.name, heads.headers, plan.size_bytes, plan.missing_bytes, others, quantization, entry
+    return Subject.known(
+        plan.name,
+        heads.headers,
+        plan.size_bytes,
+        catalogued,
+        plan.missing_bytes,
+        others,
+        quantization,
     )
 
 
-def _catalogued(name: str) -> tuple[CatalogEntry | None, str]:
-    """What the catalog says of a name -> its entry and quantization, or nothing."""
+def _catalogued(name: str) -> Catalogued | None:
+    """Ask the catalog for a name; None for any that is not its own."""
+    from localmix.bench.scores import published_perplexities
     from localmix.errors import ModelNotFound
     from localmix.registry.catalog_file import load_catalog
     from localmix.registry.names import AliasName, parse_name
 
     parsed = parse_name(name)
     if not isinstance(parsed, AliasName):
-        return None, ""
-    try:
-        model = load_catalog(home=settings.home()).find(parsed)
-    except ModelNotFound:  # a name that a person gave
-        return None, ""
-    return model.entry, model.quantization.name if model.quantization else ""
-
-
-def _sizes(entry: CatalogEntry | None) -> dict[str, int] | None:
-    if entry is None or entry.is_embedded:
         return None
-    return {one.name: round(one.size_gb * 1e9) for one in entry.quantizations.values()}
+    catalog = load_catalog(home=settings.home())
+    try:
+        model = catalog.find(parsed)
+    except ModelNotFound:  # a name that a person gave
+        return None
+    quantization = model.quantization.name if model.quantization else ""
+    found, whose = published_perplexities(model.entry, catalog.entries)
+    return Catalogued(model.entry, quantization, found, whose)

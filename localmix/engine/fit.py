@@ -92,7 +92,7 @@ def fit_of(
     free = memory.free_bytes() if free_bytes is None else free_bytes
     total = memory.total_bytes() if total_bytes is None else total_bytes
     return Fit(
-        verdict=_verdict(wanted, free, total),
+        verdict=verdict_of(wanted, free, total),
         resident_bytes=wanted.cache + PROGRAM_BYTES,
         pageable_bytes=wanted.weights,
         free_bytes=free,
@@ -102,7 +102,13 @@ def fit_of(
     )
 
 
-def _verdict(wanted: memory.Needs, free: int | None, total: int | None) -> Verdict:
+def verdict_of(wanted: memory.Needs, free: int | None, total: int | None) -> Verdict:
+    """Say whether what a model wants has room.
+
+    Args:
+        wanted: weights and cache; the program comes on top.
+        free, total: bytes of memory; None when the system does not tell.
+    """
     if free is None:
         return "unknown"
     resident = wanted.cache + PROGRAM_BYTES
@@ -119,4 +125,4 @@ def _verdict(wanted: memory.Needs, free: int | None, total: int | None) -> Verdi
 def verdict_of_size(weights_bytes: int) -> Verdict:
     """Guess the verdict from the size of the files alone, with a small cache."""
     wanted = memory.Needs(dense=weights_bytes, experts=0, one_expert=0, cache=USUAL_CACHE_BYTES)
-    return _verdict(wanted, memory.free_bytes(), memory.total_bytes())
+    return verdict_of(wanted, memory.free_bytes(), memory.total_bytes())

@@ -83,7 +83,7 @@ def load_file(
         plan = describe(config, Weights.from_tensors(tensors, config))
         if choices is None:
             shape = tuned.shape_of(config, file.tensors)
-            choices = _choices(n_threads or settings.n_threads(), shape, executor)
+            choices = _choices(n_threads, shape, executor)
         made = _executor(executor, plan, choices, kv, expert_memory, power, on_compile)
         model = Model(file, config, made, tokenizer, n_ctx, choices.chunk_tokens)
     except BaseException:
@@ -118,15 +118,24 @@ def _asked_for(
     return None if memory.experts_bytes(file.tensors) <= n_bytes else n_bytes
 
 
+def threads_asked_for(n_threads: int | None = None) -> int:
+    """Give the threads of a model that was never tuned: as asked for, else one per fast core.
+
+    Raises:
+        LocalmixError: LOCALMIX_THREADS makes no sense.
+    """
+    return n_threads or settings.n_threads() or n_threads_by_default()
+
+
 def _choices(n_threads: int | None, shape: str, executor: str) -> Tuned:
     """Choose how to work: as was asked for, else as was found best, else as is usual."""
-    found = None
+    n_threads, found = n_threads or settings.n_threads(), None
     if executor == "native":
         from localmix.kernels.library import this_machine
 
         found = tuned.read(settings.cache_folder(), this_machine(), shape)
     if found is None:
-        n_threads = n_threads or n_threads_by_default()
+        n_threads = threads_asked_for(n_threads)
         return Tuned(n_threads, n_threads)
     if n_threads is not None:
         return replace(found, n_threads=n_threads, n_threads_few=n_threads)

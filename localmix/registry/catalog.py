@@ -20,6 +20,22 @@ CHAT_FORMATS = (
 )  # fmt: skip
 """What an entry may say of its chats; `template`: only the file says it; `none`: a base model."""
 
+BENCHMARKS = {
+    "mt_bench": ("MT-Bench", 10),
+    "mmlu": ("MMLU", 100),
+    "triviaqa": ("TriviaQA", 100),
+    "arc_c": ("ARC-Challenge", 100),
+    "gsm8k": ("GSM8K", 100),
+    "humaneval": ("HumanEval", 100),
+    "mbpp": ("MBPP", 100),
+}
+"""Published results that an entry may have: how each is called, and the most that it can be.
+
+How they are asked, as in arXiv:2401.04088, section 3: MMLU and TriviaQA with 5 examples,
+ARC-Challenge with none, GSM8K with 8 and the answer that most of 8 tries give, HumanEval with none
+and MBPP with 3, one try each. Figures that were asked for otherwise do not belong in the catalog.
+"""
+
 
 @dataclass(frozen=True)
 class Quantization:
@@ -30,12 +46,22 @@ class Quantization:
         size_gb: about, in 10⁹ bytes.
         repo: the repository that has it.
         file: its file there; empty when the listing has to tell, as with shards.
+        perplexity: as published; the entry's `perplexity_source` says of which text and by whom.
     """
 
     name: str
     size_gb: float
     repo: str
     file: str = ""
+    perplexity: float | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """A published result of a benchmark, and where it stands."""
+
+    value: float
+    source: str
 
 
 @dataclass(frozen=True)
@@ -49,11 +75,20 @@ class CatalogEntry:
         default: the quantization of the name without one; empty when there are none.
         file: the repository's pattern of file names; empty when there is none.
         parameters: number of weights; 0 when the catalog does not say.
+        active: weights that have a part in a token, all but those of experts that are not chosen;
+            0 when all have, or the catalog does not say.
         context: tokens that the model was trained to attend to; 0 when the catalog does not say.
+        window: positions that it attends to (sliding window); 0 when to all of its context.
+        kv_bytes: keys and values of one position in float16; 0 when the catalog does not say.
         chat: how its chats are written, one of `CHAT_FORMATS`; empty when the catalog does not say.
         licence: an SPDX identifier.
         description: what the model is.
         notes: what a person should know before choosing it.
+        strengths, strengths_source: what it is good at, and who says so.
+        relative: an entry whose scores count where this one has none of its own: what it was
+            trained from, or the version before; empty without one.
+        scores: published results by names of `BENCHMARKS`.
+        perplexity_source: text, length and page of the perplexities of its quantizations.
     """
 
     name: str
@@ -62,16 +97,29 @@ class CatalogEntry:
     default: str = ""
     file: str = ""
     parameters: int = 0
+    active: int = 0
     context: int = 0
+    window: int = 0
+    kv_bytes: int = 0
     chat: str = ""
     licence: str = ""
     description: str = ""
     notes: str = ""
+    strengths: str = ""
+    strengths_source: str = ""
+    relative: str = ""
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    perplexity_source: str = ""
 
     @property
     def is_embedded(self) -> bool:
         """Say whether the model comes inside the package."""
         return not self.quantizations
+
+    @property
+    def is_base(self) -> bool:
+        """Say whether the model continues text and does not chat."""
+        return self.chat == "none"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,10 +9,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from localmix.errors import LocalmixError
-from localmix.registry.catalog import CHAT_FORMATS, Catalog, CatalogEntry, Quantization
+from localmix.registry.catalog import (
+    BENCHMARKS,
+    CHAT_FORMATS,
+    Catalog,
+    CatalogEntry,
+    Quantization,
+    Score,
+)
 from localmix.registry.file_names import DEFAULT_QUANTIZATION, split_quantization
 from localmix.registry.names import is_alias, is_repo, is_safe_file
 
@@ -23,8 +30,13 @@ else:
 
 FILE_NAME = "models.toml"
 
-_TEXTS = ("file", "chat", "licence", "description", "notes", "default")
-_FIELDS = {"name", "aliases", "repo", "quantizations", "parameters", "context", *_TEXTS}
+_TEXTS = (
+    *("file", "chat", "licence", "description", "notes", "default", "relative"),
+    *("strengths", "strengths_source", "perplexity_source"),
+)
+_NUMBERS = ("parameters", "active", "context", "window", "kv_bytes")
+_FIELDS = {"name", "aliases", "repo", "quantizations", *_TEXTS, *_NUMBERS}
+_FIELDS |= {"scores", "scores_source"}
 _KINDS = {str: "text", int: "whole number", list: "list", dict: "table"}
 
 
@@ -124,14 +136,55 @@ def _parse_entry(table: Any, i_entry: int) -> CatalogEntry:
         raise ValueError(f"{name} names a repository but no quantization")
     if texts["chat"] and texts["chat"] not in CHAT_FORMATS:
         raise ValueError(f"{name} has a chat that is none of {', '.join(CHAT_FORMATS)}")
+    numbers = {key: _number(table, key) for key in _NUMBERS}
+    if numbers["active"] > numbers["parameters"]:
+        raise ValueError(f"{name} has more active weights than parameters")
+    if texts["relative"] and not is_alias(texts["relative"]):
+        raise ValueError(f"{name} has the relative {texts['relative']!r}, which no model can be")
+    texts["relative"] = texts["relative"].lower()
+    said = {
+        "strengths_source": bool(texts["strengths"]),
+        "perplexity_source": any(each.perplexity for each in quantizations.values()),
+    }
+    for source, is_needed in said.items():
+        if is_needed and not texts[source].strip():
+            raise ValueError(f"{name} has no {source}: what others found out needs its source")
     return CatalogEntry(
         name=name.lower(),
         aliases=tuple(alias.lower() for alias in names[1:]),
         quantizations=quantizations,
-        parameters=_number(table, "parameters"),
-        context=_number(table, "context"),
+        scores=_parse_scores(table),
+        parameters=numbers["parameters"],
+        active=numbers["active"],
+        context=numbers["context"],
+        window=numbers["window"],
+        kv_bytes=numbers["kv_bytes"],
         **texts,
     )
+
+
+def _parse_scores(table: Mapping[str, Any]) -> dict[str, Score]:
+    """Check [model.scores]: known benchmarks, each a number or a table of value and source."""
+    name, scores = table["name"], {}
+    usual_source = _typed(table, "scores_source", str, "")
+    for key, value in _typed(table, "scores", dict, {}).items():
+        if key not in BENCHMARKS:
+            raise ValueError(
+                f"{name} has a score {key!r}, which is none of {', '.join(BENCHMARKS)}"
+            )
+        source = usual_source
+        if isinstance(value, dict):
+            unknown = set(value) - {"value", "source"}
+            if unknown:
+                raise ValueError(f"{name} has a field {sorted(unknown)[0]!r} for {key}")
+            source, value = value.get("source", source), value.get("value")
+        most = BENCHMARKS[key][1]
+        if not _is_number(value, most):
+            raise ValueError(f"{name} has a {key} that is no number above 0 and up to {most}")
+        if not isinstance(source, str) or not source.strip():
+            raise ValueError(f"{name} has no source for {key}: a published result needs one")
+        scores[key] = Score(float(value), source)
+    return scores
 
 
 def _parse_quantization(table: Mapping[str, Any], key: str, value: object) -> Quantization:
@@ -141,25 +194,37 @@ def _parse_quantization(table: Mapping[str, Any], key: str, value: object) -> Qu
         raise ValueError(f"{name} has a quantization {key}, which does not exist")
     if file and "{quant}" not in file:
         raise ValueError(f"{name} has a file without {{quant}} in its name")
-    size_gb = value
+    size_gb, perplexity = value, None
     if isinstance(value, dict):
-        unknown = set(value) - {"size_gb", "repo", "file"}
+        unknown = set(value) - {"size_gb", "repo", "file", "perplexity"}
         if unknown:
             raise ValueError(f"{name} has a field {sorted(unknown)[0]!r} for {key}")
         size_gb = value.get("size_gb")
         # Another repository has names of its own.
         file = value.get("file", "" if "repo" in value else file)
         repo = value.get("repo", repo)
-    # bool is an int to Python, and not to us; inf is a number to TOML
-    if isinstance(size_gb, bool) or not (isinstance(size_gb, (int, float)) and 0 < size_gb < 1e6):
+        perplexity = value.get("perplexity")
+    if not _is_number(size_gb, 1e6):
         raise ValueError(f"{name} gives no size in GB for {key}")
+    if perplexity is not None and not _is_number(perplexity, 1e6):
+        raise ValueError(f"{name} gives a perplexity for {key} that is no number above zero")
     if not isinstance(repo, str) or not is_repo(repo):
         raise ValueError(f"{name} gives no repository OWNER/REPO for {key}")
     if not isinstance(file, str) or (file and not _is_model_file(file)):
         raise ValueError(f"{name} gives no .gguf file of a repository for {key}")
     return Quantization(
-        key.upper(), float(size_gb), repo, str(file).replace("{quant}", key.upper())
+        key.upper(),
+        float(size_gb),
+        repo,
+        str(file).replace("{quant}", key.upper()),
+        None if perplexity is None else float(perplexity),
     )
+
+
+def _is_number(value: object, most: float) -> TypeGuard[float]:
+    """Say whether it is a number above zero, at most `most`."""
+    # bool is an int to Python, and not to us; inf and nan are numbers to TOML
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= most
 
 
 def _is_model_file(file: str) -> bool:

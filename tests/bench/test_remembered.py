@@ -26,10 +26,14 @@ def test_another_processor_is_another_machine(tmp_path):
     assert recall(tmp_path, 2, "avx2") is None
 
 
-def test_a_later_measurement_replaces_an_earlier_one_and_no_other(tmp_path):
-    for gb_s, n_threads in ((40.0, 2), (70.0, 4), (42.0, 2)):
-        remember(tmp_path, replace(HERE, read_gb_s=gb_s), n_threads, "avx2")
-    assert [recall(tmp_path, n, "avx2").read_gb_s for n in (2, 4)] == [42.0, 70.0]
+def test_of_each_speed_the_best_is_kept(tmp_path):
+    for read, int8, n_threads in ((40.0, 900.0, 2), (70.0, None, 4), (30.0, 950.0, 2)):
+        machine = replace(HERE, read_gb_s=read, int8_gop_s=int8, cache_bytes=n_threads)
+        remember(tmp_path, machine, n_threads, "avx2")
+    two, four = (recall(tmp_path, n, "avx2") for n in (2, 4))
+    assert (two.read_gb_s, two.int8_gop_s, four.read_gb_s) == (40.0, 950.0, 70.0)
+    assert four.int8_gop_s is None
+    assert (two.cache_bytes, four.cache_bytes) == (2, 4)
 
 
 def test_how_near_to_the_limits_a_model_came_is_kept_by_its_quantization(tmp_path):

@@ -154,6 +154,8 @@ WRONG = {
     ("import",): "missing argument",
     ("import", "a.gguf", "b.gguf", "--name", "x"): "--name is for one path",
     ("search",): "missing argument",
+    ("recommend", "--task", "chess"): "--task must be one of conversation, generation, qa,",
+    ("recommend", "mistral"): "extra argument",
     ("search", "x", "--limit", "0"): "--limit must be from 1 to 50, not 0",
     ("update",): "update takes names, or --all",
     ("prune", "tiny"): "extra argument",

@@ -86,7 +86,7 @@ def test_json_has_every_number(cli, path):
     result = cli("fit", path, "--json", "--ctx", "128", "--kv", "q8_0")
     record = json.loads(result.out)
     assert set(record) == {
-        "name", "size_bytes", "verdict", "memory", "disk", "prefill_tok_s", "decode_tok_s",
+        "name", "from", "size_bytes", "verdict", "memory", "disk", "prefill_tok_s", "decode_tok_s",
         "error_pct", "bytes_per_token", "streaming", "machine", "quantizations",
     }  # fmt: skip
     assert set(record["memory"]) == {
@@ -147,12 +147,39 @@ def test_quantizations_that_do_not_fit_are_named_as_such(cli, fake_hub, gguf_byt
         "F16": False,
     }
     assert record["quantizations"][1]["decode_tok_s"] is None
-    assert "too large for the memory that is free" in cli("fit", NAME).out
+    assert "too large" in cli("fit", NAME).out
 
 
 def test_a_status_line_says_that_the_machine_is_measured(cli, path):
     result = cli("fit", path, terminals=("stderr",))
     assert "measuring this machine, once" in plain(result.err)
+
+
+def test_without_the_hub_the_catalog_tells(cli, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    result = cli("fit", "mixtral", "--ctx", "2048", "--kv", "q8_0")
+    assert result.code == 0
+    assert "told from the catalog, not from the file's header" in result.err
+    assert "28.4 GB to download" in result.out or "28.5 GB to download" in result.out
+    assert "with 2048 tokens of context (q8_0)" in result.out
+    assert "this one" in result.out
+    record = json.loads(cli("fit", "mistral", "--json").out)
+    assert (record["from"], record["verdict"]) == ("catalog", "fits")
+    # 7.25 billion weights, 4.37 GB, 0.85 of a bandwidth of 1 MB/s
+    reads = record["bytes_per_token"] + 1000 * 131_072
+    assert record["decode_tok_s"] == pytest.approx(0.85e6 / reads, rel=0.01)
+    assert record["error_pct"] == 25.0
+
+
+def test_published_perplexities_stand_in_the_table_with_their_source(cli, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    own = cli("fit", "mistral:7b-v0.1").out
+    assert "5.7539  fits, this one\n" in own
+    assert "perplexity: Wikitext, 512 tokens" in own
+    relative = cli("fit", "mistral:7b-instruct-v0.1").out
+    assert "perplexity of mistral:7b-v0.1: Wikitext" in relative
+    none = cli("fit", "zephyr:7b-beta", "--memory", "3GB").out
+    assert "too large" in none
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from typing import get_args
 import pytest
 
 from localmix.errors import LocalmixError, ModelNotFound
-from localmix.registry.catalog import CHAT_FORMATS
+from localmix.registry.catalog import CHAT_FORMATS, Score
 from localmix.registry.catalog_file import catalog_path, load_catalog
 from localmix.registry.file_names import quantization_of
 from localmix.registry.names import AliasName
@@ -227,6 +227,124 @@ def test_a_quantization_has_the_file_of_the_pattern_or_its_own(tmp_path):
     # The pattern is that of the entry's repository: of another one it says nothing.
     assert file_of(ENTRY) == ""
     assert file_of(ENTRY.replace('Q8" }', 'Q8", file = "s-{quant}.gguf" }')) == "s-Q8_0.gguf"
+
+
+PUBLISHED = """
+[[model]]
+name = "known:7b"
+repo = "a/b"
+parameters = 100
+active = 40
+window = 512
+kv_bytes = 64
+strengths = "small talk"
+strengths_source = "its card"
+relative = "Small:1B"
+scores_source = "a paper"
+perplexity_source = "a page"
+[model.scores]
+mt_bench = 7
+mmlu = { value = 50.5, source = "a leaderboard" }
+[model.quantizations]
+Q4_K_M = { size_gb = 0.7, perplexity = 5.5 }
+Q8_0 = 1.1
+"""
+
+
+def test_what_is_published_is_read_with_its_sources(tmp_path):
+    entry = find(load_catalog(written(tmp_path, PUBLISHED)), "known:7b").entry
+    assert (entry.parameters, entry.active, entry.window, entry.kv_bytes) == (100, 40, 512, 64)
+    assert (entry.strengths, entry.strengths_source) == ("small talk", "its card")
+    assert (entry.relative, entry.perplexity_source) == ("small:1b", "a page")
+    assert entry.scores == {"mt_bench": Score(7.0, "a paper"), "mmlu": Score(50.5, "a leaderboard")}
+    perplexities = {name: each.perplexity for name, each in entry.quantizations.items()}
+    assert perplexities == {"Q4_K_M": 5.5, "Q8_0": None}
+    assert find(load_catalog(written(tmp_path, ENTRY)), "small").entry.scores == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (PUBLISHED.replace("active = 40", "active = 101"), "more active weights than parameters"),
+        (PUBLISHED.replace("active = 40", "active = -1"), "active below zero"),
+        (PUBLISHED.replace("Small:1B", "./small"), "the relative './small', which no model"),
+        (PUBLISHED.replace("mt_bench", "mtbench"), "a score 'mtbench', which is none of mt_bench"),
+        (PUBLISHED.replace("mt_bench = 7", "mt_bench = 70"), "no number above 0 and up to 10"),
+        (PUBLISHED.replace("mt_bench = 7", "mt_bench = true"), "no number above 0 and up to 10"),
+        (PUBLISHED.replace("mt_bench = 7", "mt_bench = nan"), "no number above 0 and up to 10"),
+        (PUBLISHED.replace("value = 50.5", "value = '50'"), "no number above 0 and up to 100"),
+        (PUBLISHED.replace("value = 50.5", "score = 50.5"), "a field 'score' for mmlu"),
+        (PUBLISHED.replace('scores_source = "a paper"', ""), "no source for mt_bench"),
+        (PUBLISHED.replace('"a leaderboard"', '" "'), "no source for mmlu"),
+        (PUBLISHED.replace('"a leaderboard"', "7"), "no source for mmlu"),
+        (PUBLISHED.replace('strengths_source = "its card"', ""), "no strengths_source"),
+        (PUBLISHED.replace('perplexity_source = "a page"', ""), "no perplexity_source"),
+        (PUBLISHED.replace("perplexity = 5.5", "perplexity = 0"), "a perplexity for Q4_K_M that"),
+        (PUBLISHED.replace("perplexity = 5.5", "perplexity = inf"), "a perplexity for Q4_K_M that"),
+        (PUBLISHED.replace("[model.scores]", "[[model.scores]]"), "a scores that is no table"),
+    ],
+)
+def test_what_is_published_is_checked(tmp_path, wrong, says):
+    assert wrong != PUBLISHED
+    with pytest.raises(LocalmixError, match="known:7b") as caught:
+        load_catalog(written(tmp_path, wrong))
+    assert says in caught.value.message
+
+
+GEOMETRY = {
+    "mixtral:8x7b": (32, 4096, 14336, 32, 8, 32000),
+    "mixtral:8x22b-v0.1": (56, 6144, 16384, 48, 8, 32000),
+    "mixtral:8x22b-instruct-v0.1": (56, 6144, 16384, 48, 8, 32768),
+    "mistral:7b-v0.3": (32, 4096, 14336, 32, 8, 32768),
+    "mistral:7b-instruct-v0.3": (32, 4096, 14336, 32, 8, 32768),
+    "mistral:7b": (32, 4096, 14336, 32, 8, 32000),
+    "zephyr": (32, 4096, 14336, 32, 8, 32000),
+    "dolphin-mistral": (32, 4096, 14336, 32, 8, 32002),
+    "openhermes": (32, 4096, 14336, 32, 8, 32002),
+    "llama2:7b": (32, 4096, 11008, 32, 32, 32000),
+    "llama2:13b": (40, 5120, 13824, 40, 40, 32000),
+    "codellama": (32, 4096, 11008, 32, 32, 32016),
+}
+"""Layers, dim, hidden dim, query heads, key/value heads, vocabulary, by the beginning of a name."""
+
+
+def weights_of(geometry, n_experts, n_present):
+    """Count the weights of a model of which so many experts a layer are there."""
+    layers, dim, hidden, heads, kv_heads, vocabulary = geometry
+    attention = 2 * dim * dim + 2 * dim * kv_heads * (dim // heads)
+    router = dim * n_experts if n_experts > 1 else 0
+    layer = attention + n_present * 3 * dim * hidden + router + 2 * dim
+    return layers * layer + 2 * vocabulary * dim + dim
+
+
+def test_parameters_active_weights_and_keys_follow_from_the_geometry(catalog):
+    for entry in catalog.entries:
+        if entry.is_embedded:
+            continue
+        start = max((start for start in GEOMETRY if entry.name.startswith(start)), key=len)
+        geometry = GEOMETRY[start]
+        layers, dim, _, heads, kv_heads, _ = geometry
+        n_experts = 8 if entry.name.startswith("mixtral") else 1
+        assert weights_of(geometry, n_experts, n_experts) == entry.parameters, entry.name
+        active = weights_of(geometry, n_experts, 2) if n_experts > 1 else 0
+        assert active == entry.active, entry.name
+        assert 2 * 2 * layers * kv_heads * (dim // heads) == entry.kv_bytes, entry.name
+
+
+def test_a_window_is_told_to_programs_and_to_people(catalog):
+    for entry in catalog.entries:
+        assert bool(entry.window) == ("sliding window" in entry.notes), entry.name
+        assert not entry.window or f"last {entry.window:,} positions" in entry.notes, entry.name
+
+
+def test_perplexity_grows_as_bits_get_fewer(catalog):
+    known = [e for e in catalog.entries if e.perplexity_source]
+    assert len(known) == 3
+    for entry in known:
+        by_size = [e.perplexity for e in entry.quantizations.values() if e.perplexity]
+        assert len(by_size) >= 3
+        assert min(by_size) == by_size[-1] or entry.name.startswith("mistral")
+        assert max(by_size) == by_size[0], entry.name
 
 
 def test_an_entry_is_read_whole(tmp_path):
