@@ -42,7 +42,11 @@ class Setting:
 _VARIABLES: tuple[tuple[str, tuple[str, ...], Callable[[Environ], Any]], ...] = (
     ("LOCALMIX_HOME", (), settings.home),
     ("LOCALMIX_CACHE", (), settings.cache_folder),
-    ("LOCALMIX_THREADS", (), settings.n_threads),
+    (
+        "LOCALMIX_THREADS",
+        (),
+        lambda environ: settings.n_threads(environ) or "as tuned, else one per fast core",
+    ),
     ("LOCALMIX_ISA", (), lambda environ: settings.isa(environ) or "the best of this machine"),
     ("HF_ENDPOINT", (), settings.hub_endpoint),
     ("HF_TOKEN", (), lambda environ: "set" if settings.hub_token(environ) else "not set"),

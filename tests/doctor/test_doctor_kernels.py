@@ -66,7 +66,8 @@ def test_older_kernels_are_removed_and_those_in_use_stay(cache, ours, old, later
 
 def test_kernels_of_lower_tiers_of_this_machine_are_in_use(cache, later):
     for tier in isa.possible_on(library.host_features()):
-        put(library.folder_of(library.machine_at(tier.name)), "rotate")
+        for tile in (tier.tile, *isa.OTHER_TILES[tier.name]):
+            put(library.folder_of(library.machine_at(tier.name, tile)), "rotate")
     assert list(kernels.older_kernels(cache / "kernels", later)) == []
 
 
@@ -74,7 +75,7 @@ def test_what_another_installation_uses_is_left_alone(cache, old, later):
     found = one(kernels.older_kernels(cache / "kernels", time.time))
     assert found.fix is None
     assert found.text.endswith("; 1 used within two days, so left alone")
-    long_ago = put(cache / "kernels" / "neon-0123456789abcdef", "rotate")
+    long_ago = put(cache / "kernels" / "neon-4x4-0123456789abcdef", "rotate")
     only_read = put(cache / "kernels" / "i8mm-0123456789abcdef", "rotate")
     for path in (long_ago / "rotate.o", long_ago, only_read / "rotate.o", only_read):
         os.utime(path, (0, 0))

@@ -16,6 +16,7 @@ def by_name(environ, home, options=None):
 def test_each_variable_has_a_value_and_a_source(home):
     found = by_name({}, home)
     assert {each.source for each in found.values()} == {"default"}
+    assert "None" not in {each.value for each in found.values()}
     environ = {
         "LOCALMIX_HOME": "/h",
         "LOCALMIX_CACHE": "/c",
