@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 
 import typer
 
 from localmix import __version__
-from localmix.cli import (
-    bench,
-    doctor,
-    experts,
-    fit,
-    history,
-    hub,
-    machine,
-    models,
-    moderate,
-    perplexity,
-    pull,
-    recommend,
-    run,
-    store,
-    tune,
-)
 from localmix.cli.errors import guard
 from localmix.cli.help import Command, Group
 from localmix.cli.terminal import Streams
@@ -36,6 +20,37 @@ localmix pull mixtral --dry-run
 """
 
 
+COMMANDS = {
+    "run": ("run", "run", "EXAMPLES"),
+    "pull": ("pull", "pull", "EXAMPLES"),
+    "list": ("models", "list_models", "LIST_EXAMPLES"),
+    "show": ("models", "show", "SHOW_EXAMPLES"),
+    "rm": ("store", "rm", "RM_EXAMPLES"),
+    "cp": ("store", "cp", "CP_EXAMPLES"),
+    "import": ("store", "import_models", "IMPORT_EXAMPLES"),
+    "verify": ("store", "verify", "VERIFY_EXAMPLES"),
+    "prune": ("store", "prune", "PRUNE_EXAMPLES"),
+    "search": ("hub", "search", "SEARCH_EXAMPLES"),
+    "outdated": ("hub", "outdated", "OUTDATED_EXAMPLES"),
+    "update": ("hub", "update", "UPDATE_EXAMPLES"),
+    "fit": ("fit", "fit", "EXAMPLES"),
+    "recommend": ("recommend", "recommend", "EXAMPLES"),
+    "bench": ("bench", "bench", "EXAMPLES"),
+    "tune": ("tune", "tune", "EXAMPLES"),
+    "perplexity": ("perplexity", "perplexity", "EXAMPLES"),
+    "experts": ("experts", "experts", "EXAMPLES"),
+    "moderate": ("moderate", "moderate", "EXAMPLES"),
+    "history": ("history", "app", "EXAMPLES"),
+    "warmup": ("machine", "warmup", "WARMUP_EXAMPLES"),
+    "doctor": ("doctor", "doctor", "EXAMPLES"),
+    "ls": ("models", "list_models", "LIST_EXAMPLES"),
+}
+"""Name -> module of `cli/`, function, examples of its help. Only what is run is imported."""
+
+HIDDEN = ("ls",)
+"""Other names of commands."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
@@ -44,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
     typed, debug = _take_debug(typed)
-    command = typer.main.get_command(build())
+    command = typer.main.get_command(build(typed[0] if typed else None))
 
     def work() -> int | None:
         # `command.main` would handle errors its own way; ours are all handled in one place.
@@ -55,8 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guard(work, Streams.standard(), typed, debug)
 
 
-def build() -> typer.Typer:
-    """Make the application: every command with its class of help and its examples."""
+def build(only: str | None = None) -> typer.Typer:
+    """Make the application: every command with its class of help and its examples.
+
+    Args:
+        only: the command that was typed; the modules of the others are not imported then. None, or
+            a name that no command has: all of them, for the help and for what to say of mistakes.
+    """
     app = typer.Typer(
         name="localmix",
         cls=Group,
@@ -66,33 +86,16 @@ def build() -> typer.Typer:
         epilog=EXAMPLES,
     )
     app.callback(invoke_without_command=True)(_root)
-    table = (
-        ("run", run.run, run.EXAMPLES),
-        ("pull", pull.pull, pull.EXAMPLES),
-        ("list", models.list_models, models.LIST_EXAMPLES),
-        ("show", models.show, models.SHOW_EXAMPLES),
-        ("rm", store.rm, store.RM_EXAMPLES),
-        ("cp", store.cp, store.CP_EXAMPLES),
-        ("import", store.import_models, store.IMPORT_EXAMPLES),
-        ("verify", store.verify, store.VERIFY_EXAMPLES),
-        ("prune", store.prune, store.PRUNE_EXAMPLES),
-        ("search", hub.search, hub.SEARCH_EXAMPLES),
-        ("outdated", hub.outdated, hub.OUTDATED_EXAMPLES),
-        ("update", hub.update, hub.UPDATE_EXAMPLES),
-        ("recommend", recommend.recommend, recommend.EXAMPLES),
-        ("moderate", moderate.moderate, moderate.EXAMPLES),
-        ("experts", experts.experts, experts.EXAMPLES),
-        ("fit", fit.fit, fit.EXAMPLES),
-        ("bench", bench.bench, bench.EXAMPLES),
-        ("tune", tune.tune, tune.EXAMPLES),
-        ("perplexity", perplexity.perplexity, perplexity.EXAMPLES),
-        ("warmup", machine.warmup, machine.WARMUP_EXAMPLES),
-        ("doctor", doctor.doctor, doctor.EXAMPLES),
-    )
-    for name, function, examples in table:
-        app.command(name, cls=Command, epilog=examples)(function)
-    app.add_typer(history.app(), name="history")
-    app.command("ls", cls=Command, epilog=models.LIST_EXAMPLES, hidden=True)(models.list_models)
+    for name in [only] if only in COMMANDS else COMMANDS:
+        module, function, examples = COMMANDS[name]
+        place = importlib.import_module(f"localmix.cli.{module}")
+        if name == "history":
+            app.add_typer(place.app(), name=name)
+            continue
+        command = app.command(
+            name, cls=Command, epilog=getattr(place, examples), hidden=name in HIDDEN
+        )
+        command(getattr(place, function))
     return app
 
 
