@@ -101,6 +101,7 @@ class _Models:
         self._path, self._on_compile = path, on_compile
         self._loaded: dict[Tuned, Model] = {}
         self._warm: set[tuple[str, Tuned]] = set()
+        self._n_measured = 0
 
     def measure(self, what: str, choices: Tuned, n_tokens: int) -> float:
         """Measure tokens per second once."""
@@ -111,9 +112,11 @@ class _Models:
             n_prompt=n_tokens if is_prefill else 0,
             n_generated=0 if is_prefill else n_tokens,
             n_repetitions=1,
+            seed=self._n_measured,  # the same ids again would be in the model's cache
             warms_up=(what, choices) not in self._warm,
         )
         self._warm.add((what, choices))
+        self._n_measured += 1
         measured = measure(self._model(choices), options)
         return (measured.prefill if is_prefill else measured.decode).median
 

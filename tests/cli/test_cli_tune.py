@@ -101,6 +101,28 @@ def test_a_model_is_really_measured_with_the_choices(path):
     models.close()
 
 
+def test_no_prompt_is_found_in_the_cache_of_the_one_before(path):
+    from localmix.engine.generate import Generation
+
+    kept, prompts = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        finish = Generation.__next__
+
+        def watched(generation):
+            piece = finish(generation)
+            kept.append(generation.stats.kept_tokens)
+            prompts.append(generation.stats.prompt_tokens)
+            return piece
+
+        patch.setattr(Generation, "__next__", watched)
+        models = _Models(path, lambda done, total: None)
+        for _ in range(3):
+            models.measure("prefill", Tuned(1, 1), 16)
+        models.close()
+    assert set(prompts) == {16}
+    assert max(kept) <= 1  # two random prompts may begin alike by chance
+
+
 def test_a_folder_that_cannot_be_written_is_said(cli, path, found, monkeypatch):
     def write_json(path, value):
         raise PermissionError(13, "Permission denied")
