@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _PLATFORM: str = sys.platform
 """Kept as a text, so that type checkers read the branches of all systems."""
@@ -99,7 +100,8 @@ class CpuTimes:
 
     Attributes:
         elapsed: by the wall clock.
-        busy: of all logical CPUs together, time that a hypervisor gave to others among it.
+        busy: of all logical CPUs that this process may use, time that a hypervisor gave to others
+            among it.
         own: of this process and the children that have ended.
     """
 
@@ -118,11 +120,30 @@ def cpu_times() -> CpuTimes:
     """Read the clocks of the CPUs."""
     import psutil
 
-    told, own = psutil.cpu_times(), os.times()
-    idle = told.idle + getattr(told, "iowait", 0.0)
+    own = os.times()
+    busy = sum(_busy_s(told) for told in _of_our_cpus() or [psutil.cpu_times()])
+    return CpuTimes(time.perf_counter(), busy, sum(own[:4]))
+
+
+def _busy_s(told: Any) -> float:
+    idle: float = told.idle + getattr(told, "iowait", 0.0)
     # Linux counts the time of guests within that of users already.
     guests = getattr(told, "guest", 0.0) + getattr(told, "guest_nice", 0.0)
-    return CpuTimes(time.perf_counter(), sum(told) - guests - idle, sum(own[:4]))
+    return float(sum(told)) - guests - idle
+
+
+def _of_our_cpus() -> list[Any]:
+    """Times of each CPU that this process may use; empty when it may use all, or none says."""
+    import psutil
+
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) >= (psutil.cpu_count() or 1):
+        return []
+    each = psutil.cpu_times(percpu=True)
+    # They are listed in order, but without their numbers: with one offline nobody knows whose.
+    return [each[cpu] for cpu in allowed] if max(allowed) < len(each) else []
 
 
 def on_battery() -> bool | None:

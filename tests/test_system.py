@@ -51,6 +51,29 @@ def test_guests_are_not_counted_twice_and_waiting_for_a_disk_is_idle(monkeypatch
     assert cpu_times().busy == pytest.approx(10.0 + 2.0 + 3.0)
 
 
+def test_only_cpus_that_we_may_use_are_watched(monkeypatch):
+    class Times(tuple):
+        user, idle = property(lambda self: self[0]), property(lambda self: self[1])
+
+    each = [Times((10.0 * i, 100.0)) for i in range(4)]
+
+    def told(percpu=False):
+        return each if percpu else Times((60.0, 400.0))
+
+    monkeypatch.setattr(psutil, "cpu_times", told)
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 4)
+    may_use = {1, 3}
+    monkeypatch.setattr(system.os, "sched_getaffinity", lambda pid: may_use, raising=False)
+    assert cpu_times().busy == pytest.approx(10.0 + 30.0)
+    may_use |= {0, 2}
+    assert cpu_times().busy == pytest.approx(60.0)
+    may_use -= {0, 1, 2, 3}
+    may_use |= {1, 9}  # some are offline, so that nobody knows which is which
+    assert cpu_times().busy == pytest.approx(60.0)
+    monkeypatch.delattr(system.os, "sched_getaffinity", raising=False)
+    assert cpu_times().busy == pytest.approx(60.0)
+
+
 @pytest.mark.parametrize(
     ("battery", "told"),
     [
