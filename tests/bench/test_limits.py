@@ -167,6 +167,12 @@ def test_this_machine_has_a_name_and_a_bandwidth(monkeypatch):
     assert 0.05 < machine.read_gb_s < 10_000
 
 
+def test_one_thread_that_was_faster_than_all_is_the_limit(monkeypatch):
+    monkeypatch.setattr("localmix.bench.limits.measure_read", lambda *arguments: (45.0, 40.0))
+    machine = measure_machine(2)
+    assert (machine.read_gb_s, machine.read_one_gb_s) == (45.0, 45.0)
+
+
 def test_the_peaks_are_left_out_without_kernels(monkeypatch):
     peaks = {INT8: 500.0, FLOAT32: 120.0}
     monkeypatch.setattr("localmix.bench.limits.measure_read", lambda *arguments: (25.0, 40.0))
