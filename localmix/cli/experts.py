@@ -17,8 +17,9 @@ from localmix.cli.arguments import flag, option, takes
 from localmix.cli.errors import WrongUsage
 from localmix.cli.given import given_text
 from localmix.cli.options import Executor, ExpertsUsed, RunOptions, Threads
+from localmix.cli.page import check_place, write_page
 from localmix.cli.terminal import StatusLine, Streams, console, one_line, write_json
-from localmix.errors import ContextFull, LocalmixError
+from localmix.errors import ContextFull
 
 if TYPE_CHECKING:
     from localmix.engine import Model
@@ -86,7 +87,7 @@ class ExpertsOptions:
         """Raise WrongUsage for the first value that makes no sense."""
         self.load_options().check()
         if self.html is not None:
-            _check_folder(Path(self.html))
+            check_place(Path(self.html), "experts.html")
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,10 @@ def experts(options: ExpertsOptions) -> None:
     streams = Streams.standard()
     reading = _read(options, _text(options.text, streams), streams)
     if options.html is not None:  # before the figure: the reader of a pipe may leave early
-        _write_page(Path(options.html), options.model, reading)
+        from localmix.cli.experts_page import page
+
+        text = page(options.model, _facts(reading), reading.layers, reading.tokens, reading.pieces)
+        write_page(Path(options.html), text, "experts.html")
         console(streams.stderr).print(f"the page is in {one_line(options.html)}", markup=False)
     if options.json:
         write_json(_record(options.model, reading), streams.stdout)
@@ -255,28 +259,3 @@ def _layer_record(layer: LayerRoutes) -> dict[str, Any]:
             "any_by_chance": layer.repetition.any_by_chance,
         },
     }
-
-
-def _check_folder(path: Path) -> None:
-    """Raise a LocalmixError for a page that has no place, before anything is computed."""
-    if path.is_dir():
-        raise _no_page(path, "that is a folder")
-    if not path.parent.is_dir():
-        raise _no_page(path, "there is no such folder")
-
-
-def _write_page(path: Path, name: str, reading: Reading) -> None:
-    from localmix.cli.experts_page import page
-
-    text = page(name, _facts(reading), reading.layers, reading.tokens, reading.pieces)
-    try:
-        path.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-    except OSError as error:
-        raise _no_page(path, str(error.strerror or error).lower()) from error
-
-
-def _no_page(path: Path, reason: str) -> LocalmixError:
-    return LocalmixError(
-        f"the page cannot be written to {path}: {reason}",
-        "give --html a file in a folder of yours, such as experts.html",
-    )
