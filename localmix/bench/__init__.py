@@ -1,5 +1,6 @@
 """Numbers people can trust: a machine's limits, what a token costs, prefill and decode.
 
-`limits.py` measures the machine, `cost.py` reads a file's tensor table, `run.py` measures a
-model, and `report.py` puts the three together as JSON and as llama-bench's tables.
+`limits.py` measures the machine, `cost.py` reads a file's tensor table, `run.py` measures a model
+while `conditions.py` watches what else goes on, and `report.py` puts all of it together.
+`llama_bench.py` writes and `compare.py` reads what other runs have in common with it.
 """

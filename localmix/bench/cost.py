@@ -31,6 +31,10 @@ class Described(Protocol):
 
 Tensors = Mapping[str, Described]
 
+_FLOAT_BYTES = 2
+"""A weight of at least so many is a float (F16, BF16, F32), whose products are computed in float32.
+All others are blocks of small integers."""
+
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
@@ -45,6 +49,7 @@ class TokenCost:
         kv_bytes: keys and values of one position, as the cache keeps them.
         attention_operations: multiplications and additions of one token with one position that it
             attends to: the scores, and the sum of the values.
+        n_float_weights: those of `n_layer_weights` that are multiplied as floats.
     """
 
     weight_bytes: int
@@ -52,10 +57,20 @@ class TokenCost:
     n_output_weights: int
     kv_bytes: int
     attention_operations: int = 0
+    n_float_weights: int = 0
+
+    @property
+    def is_of_floats(self) -> bool:
+        """Whether products of floats, not of int8, are most of the work."""
+        return 2 * self.n_float_weights > self.n_layer_weights
 
     def decode_bytes(self, n_positions: float) -> float:
         """Bytes that a token reads with that many positions in its window."""
         return self.weight_bytes + n_positions * self.kv_bytes
+
+    def decode_operations(self) -> float:
+        """Multiplications and additions in the matrices of a token; attention is not counted."""
+        return 2.0 * (self.n_layer_weights + self.n_output_weights)
 
     def prefill_operations(self, n_tokens: int) -> float:
         """Multiplications and additions in the matrices of a prompt; attention is not counted."""
@@ -74,18 +89,22 @@ def token_cost(tensors: Tensors, config: ModelConfig, kv: str = "f16") -> TokenC
     output = (
         _OUTPUT if _OUTPUT in tensors else _EMBEDDING
     )  # tied: the embedding is the output matrix
-    n_layer_weights, weight_bytes = 0.0, 0.0
+    n_layer_weights, n_float_weights, weight_bytes = 0.0, 0.0, 0.0
     for name, tensor in tensors.items():
         if name == _EMBEDDING and name != output:
             continue
         part = share if is_of_experts(name) else 1.0
         weight_bytes += part * tensor.n_bytes
         if name != output and len(tensor.shape) > 1:
-            n_layer_weights += part * prod(tensor.shape)
+            n_weights = part * prod(tensor.shape)
+            n_layer_weights += n_weights
+            if tensor.n_bytes >= _FLOAT_BYTES * prod(tensor.shape):
+                n_float_weights += n_weights
     return TokenCost(
         weight_bytes=round(weight_bytes),
         n_layer_weights=round(n_layer_weights),
         n_output_weights=prod(tensors[output].shape),
         kv_bytes=position_bytes(config, kv),
         attention_operations=4 * config.n_layers * config.n_heads * config.head_dim,
+        n_float_weights=round(n_float_weights),
     )

@@ -1,75 +1,98 @@
-"""Measurement, cost and limits put together: our JSON object, and llama-bench's tables.
-
-Keys and columns of the second kind are those of llama-bench (llama.cpp,
-tools/llama-bench/llama-bench.cpp), so that scripts written for it read ours; what has no meaning
-here has the value that says so (no GPU layers, no repacking).
-"""
+"""Measurement, cost and limits put together: what a run of `bench` found, and its JSON object."""
 
 from __future__ import annotations
 
-import csv
-import io
-import statistics
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from localmix.bench.cost import TokenCost
+from localmix.bench.conditions import (
+    BEYOND_PCT,
+    MOVED_PCT,
+    OTHERS_AT_LIMITS_PCT,
+    UNKNOWN,
+    Around,
+    PartConditions,
+    judge,
+    others_pct,
+)
 from localmix.bench.limits import Machine
 from localmix.bench.run import BenchOptions, Measurement, Series
-from localmix.engine.tuned import CHUNK_TOKENS
+from localmix.bench.subject import Subject
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What was measured, as far as a report names it.
+class Part:
+    """Prefill or decode, as it was found.
 
     Attributes:
-        isa: tier of the kernels; None for the reference executor, which has none.
-        kv: type of the cached keys and values.
-        weights: "mapped" or "resident", as they were asked for.
-        reads_blocks: the executor multiplies the file's own blocks.
-        load_s: seconds of loading, those of compiling among them.
-        jit_s: seconds of compiling; 0 when the kernels were there, or there are none.
-        window: positions that a token attends to at most; None: all.
+        name: "prefill" or "decode".
+        depth: positions that were in the cache before.
+        ceiling: tokens per second that the machine allows; None: nothing known limits it.
+        limit: what the ceiling is made of, in words; empty without one.
+        conditions: what surrounded the repetitions.
+        doubts: sentences, why the ceiling may be wrong.
     """
 
     name: str
-    path: str
-    architecture: str
-    file_bytes: int
-    n_parameters: int
-    quantization: str
-    executor: str
-    isa: str | None
-    threads: int
-    kv: str
-    weights: str
-    reads_blocks: bool
-    load_s: float
-    jit_s: float
-    window: int | None
-    cost: TokenCost
+    series: Series
+    depth: int
+    ceiling: float | None
+    limit: str
+    conditions: PartConditions
+    doubts: tuple[str, ...] = ()
 
-    def decode_bytes(self, n_positions: float) -> float:
-        """Bytes that a token reads after so many positions, of which it sees one window."""
-        seen = n_positions if self.window is None else min(n_positions, self.window)
-        return self.cost.decode_bytes(seen)
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why no share of the ceiling is stated although there is one; none: it is."""
+        reasons = self.conditions.reasons
+        if self.ceiling is None:
+            return reasons
+        if 100 * self.series.median > BEYOND_PCT * self.ceiling:
+            beyond = f"{self.name} was faster than {self.limit} allows, so that is not its limit"
+            return (*reasons, *self.doubts, beyond)
+        return (*reasons, *self.doubts)
+
+    @property
+    def pct_of_ceiling(self) -> float | None:
+        """Share of the ceiling; None where there is none, or the number would be a false one."""
+        if self.ceiling is None or self.reasons:
+            return None
+        return 100 * self.series.median / self.ceiling
 
 
 @dataclass(frozen=True)
 class Report:
-    """A finished run of `bench`."""
+    """A finished run of `bench`.
+
+    Attributes:
+        read_again_gb_s: speed of memory after decode; None: nobody looked.
+        limits_around: what surrounded the measurement of the machine.
+    """
 
     subject: Subject
     machine: Machine
     options: BenchOptions
     measured: Measurement
+    read_again_gb_s: float | None = None
+    limits_around: Around = UNKNOWN
+
+    @property
+    def limits(self) -> Machine:
+        """The machine; of two speeds of its memory the larger, as it did reach that."""
+        fastest = max(self.machine.read_gb_s, self.read_again_gb_s or 0.0)
+        return dataclasses.replace(self.machine, read_gb_s=fastest)
+
+    @property
+    def positions(self) -> float:
+        """Positions that an average decoded token sees, were there no window."""
+        return self.options.depth + self.options.n_generated / 2
 
     @property
     def decode_bytes(self) -> float:
         """Bytes that an average decoded token read."""
-        return self.subject.decode_bytes(self.options.depth + self.options.n_generated / 2)
+        return self.subject.decode_bytes(self.positions)
 
     @property
     def read_gb_s(self) -> float:
@@ -79,43 +102,88 @@ class Report:
     @property
     def gop_s(self) -> float:
         """What prefill computed per second, in 10⁹ operations."""
-        n_tokens = self.options.n_prompt
-        if not n_tokens:
-            return 0.0
-        per_token = self.subject.cost.prefill_operations(n_tokens) / n_tokens
-        return per_token * self.measured.prefill.median / 1e9
+        return self.subject.prefill_gop(self.options.n_prompt) * self.measured.prefill.median
 
     @property
-    def pct_of_read_bandwidth(self) -> float | None:
-        """Share of the read bandwidth; None when caches hold the weights or blocks are not read."""
-        in_cache = self.machine.holds_in_cache(self.decode_bytes)
-        if in_cache or not self.subject.reads_blocks or not self.machine.read_gb_s:
+    def prefill(self) -> Part:
+        """Prefill against the peak of arithmetic."""
+        return self._part(
+            "prefill",
+            self.measured.prefill,
+            ceiling=self.subject.prefill_ceiling(self.machine, self.options.n_prompt),
+            limit=f"the {'float32' if self.subject.cost.is_of_floats else 'int8'} peak",
+        )
+
+    @property
+    def decode(self) -> Part:
+        """Decode against the speed of memory."""
+        return self._part(
+            "decode",
+            self.measured.decode,
+            ceiling=self.subject.decode_ceiling(self.limits, self.positions),
+            limit="the read bandwidth",
+        )
+
+    @property
+    def parts(self) -> list[Part]:
+        """Those that were measured."""
+        return [part for part in (self.prefill, self.decode) if part.series.samples_s]
+
+    @property
+    def others_at_limits_pct(self) -> float | None:
+        """What others took of the cores while the machine was measured; None: not known."""
+        n_cores = self.machine.cores + self.machine.slow_cores
+        return others_pct(self.limits_around, self.subject.threads, n_cores)
+
+    @property
+    def read_moved_pct(self) -> float | None:
+        """Change of the speed of memory during the run; None: nobody looked."""
+        if self.read_again_gb_s is None or not self.machine.read_gb_s:
             return None
-        return 100 * self.read_gb_s / self.machine.read_gb_s
+        return 100 * (self.read_again_gb_s / self.machine.read_gb_s - 1)
 
     @property
-    def pct_of_int8_peak(self) -> float | None:
-        """Share of the machine's int8 peak; None where there are no kernels to measure it."""
-        peak = self.machine.int8_gop_s
-        return 100 * self.gop_s / peak if peak else None
+    def notes(self) -> list[str]:
+        """What is to be said of the conditions, each sentence once."""
+        notes = [reason for part in self.parts for reason in part.reasons]
+        if abs(self.read_moved_pct or 0.0) > MOVED_PCT:
+            notes.append(
+                f"memory was read at {self.machine.read_gb_s:.1f} GB/s before decode and at "
+                f"{self.read_again_gb_s:.1f} GB/s after it; the larger one is the limit"
+            )
+        return list(dict.fromkeys(notes))
+
+    def _part(self, name: str, series: Series, ceiling: float | None, limit: str) -> Part:
+        is_decode = name == "decode"
+        measured, machine = self.measured, self.machine
+        conditions = judge(
+            name,
+            series.tok_s,
+            measured.decode_around if is_decode else measured.prefill_around,
+            self.subject.threads,
+            machine.cores + machine.slow_cores,
+        )
+        depth = self.options.depth if is_decode else 0
+        others = self.others_at_limits_pct or 0.0
+        doubts: tuple[str, ...] = ()
+        if others > OTHERS_AT_LIMITS_PCT:
+            doubts = (
+                f"other programs took {others:.0f} % of the cores while this machine's limits were"
+                " measured, so these may be higher",
+            )
+        return Part(name, series, depth, ceiling, limit if ceiling else "", conditions, doubts)
 
 
-def as_record(report: Report) -> dict[str, Any]:
-    """The public JSON object of `bench --json`; the figures of a part left out are null."""
-    subject, machine, measured = report.subject, report.machine, report.measured
-    prefill = {
-        "tokens": report.options.n_prompt,
-        "tok_s": _spread(measured.prefill),
-        "gop_s": report.gop_s,
-        "pct_of_int8_peak": report.pct_of_int8_peak,
-    }
-    decode = {
-        "tokens": report.options.n_generated,
-        "depth": report.options.depth,
-        "tok_s": _spread(measured.decode),
-        "read_gb_s": report.read_gb_s,
-        "pct_of_read_bandwidth": report.pct_of_read_bandwidth,
-    }
+def as_record(report: Report, more: Sequence[Report] = ()) -> dict[str, Any]:
+    """The public JSON object of `bench --json`; the figures of a part left out are null.
+
+    Args:
+        report: the first test of each part.
+        more: further tests of the same model.
+    """
+    subject, machine, measured = report.subject, report.limits, report.measured
+    streamed = {"streamed": measured.streamed.record()} if measured.streamed else {}
+    others = [_part_record(one, part) for one in more for part in one.parts]
     return {
         "model": subject.name,
         "file_bytes": subject.file_bytes,
@@ -125,150 +193,83 @@ def as_record(report: Report) -> dict[str, Any]:
         "kv": subject.kv,
         "load_s": subject.load_s,
         "jit_s": subject.jit_s,
+        "warmup_s": measured.warmup_s,
         "ttft_s": measured.ttft_s,
         "peak_rss_bytes": measured.peak_rss_bytes,
-        "prefill": prefill,
-        "decode": decode,
-        **({"streamed": measured.streamed.record()} if measured.streamed else {}),
+        "peak_private_bytes": measured.peak_private_bytes,
+        "peak_file_bytes": measured.peak_file_bytes,
+        "prefill": _part_record(report, report.prefill),
+        "decode": _part_record(report, report.decode),
+        **({"more": others} if more else {}),
+        **streamed,
         "machine": {
             "cpu": machine.cpu,
             "cores": machine.cores,
+            "slow_cores": machine.slow_cores,
+            "cache_bytes": machine.cache_bytes,
             "read_gb_s": machine.read_gb_s,
+            "read_one_gb_s": machine.read_one_gb_s,
             "int8_gop_s": machine.int8_gop_s,
+            "float32_gop_s": machine.float32_gop_s,
         },
+        "conditions": _conditions_record([report, *more]),
     }
 
 
-def as_llama_bench(report: Report, test_time: str, version: str) -> list[dict[str, Any]]:
-    """One record per test with llama-bench's keys.
-
-    `test_time` is ISO 8601 in UTC; `version`, ours, stands where llama-bench has its commit.
-    """
-    measured, options = report.measured, report.options
-    tests = [
-        (measured.prefill, options.n_prompt, 0, 0),
-        (measured.decode, 0, options.n_generated, options.depth),
-    ]
-    return [
-        {
-            **_common_keys(report, version),
-            "n_prompt": n_prompt,
-            "n_gen": n_generated,
-            "n_depth": depth,
-            "test_time": test_time,
-            **_sample_keys(series),
+def _part_record(report: Report, part: Part) -> dict[str, Any]:
+    series, share = part.series, part.pct_of_ceiling
+    speeds = {"tok_s": _spread(series), "samples_tok_s": series.tok_s}
+    ceiling = {"ceiling_tok_s": part.ceiling, "pct_of_ceiling": share}
+    if part.name == "decode":
+        return {
+            "tokens": series.n_tokens,
+            "depth": part.depth,
+            **speeds,
+            "read_gb_s": report.read_gb_s,
+            "pct_of_read_bandwidth": share,
+            "bytes_per_token": report.decode_bytes,
+            **ceiling,
         }
-        for series, n_prompt, n_generated, depth in tests
-        if series.samples_s
-    ]
+    return {
+        "tokens": series.n_tokens,
+        **speeds,
+        "gop_s": report.gop_s,
+        "pct_of_int8_peak": None if report.subject.cost.is_of_floats else share,
+        "gop_per_token": report.subject.prefill_gop(series.n_tokens),
+        **ceiling,
+    }
 
 
-def as_markdown(records: Sequence[dict[str, Any]]) -> str:
-    """llama-bench's table; sizes in its GiB and MiB."""
-    head = ["model", "size", "params", "backend", "threads", "test", "t/s"]
-    lines = [head, ["---", "---:", "---:", "---", "---:", "---:", "---:"]]
-    for record in records:
-        lines.append(
-            [
-                record["model_type"],
-                _binary_size(record["model_size"]),
-                _millions(record["model_n_params"]),
-                record["backends"],
-                str(record["n_threads"]),
-                _label(record),
-                f"{record['avg_ts']:.2f} ± {record['stddev_ts']:.2f}",
-            ]
-        )
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def _conditions_record(reports: Sequence[Report]) -> dict[str, Any]:
+    """Both parts of the first test; battery, heat and notes of all of them."""
+    first, every = reports[0], [part for report in reports for part in report.parts]
+    parts = {part.name: part.conditions for part in (first.prefill, first.decode)}
+    batteries = [part.conditions.on_battery for part in every]
+    heat = [part.conditions.throttled for part in every]
+    return {
+        "others_pct": {name: part.others_pct for name, part in parts.items()}
+        | {"limits": first.others_at_limits_pct},
+        "on_battery": _any_known(batteries),
+        "throttled": _any_known(heat),
+        "spread_pct": {name: part.spread_pct for name, part in parts.items()},
+        "slowing_pct": {name: part.slowing_pct for name, part in parts.items()},
+        "read_moved_pct": first.read_moved_pct,
+        "notes": all_notes(reports),
+        "steady": all(part.conditions.steady and not part.doubts for part in every),
+    }
 
 
-def as_csv(records: Sequence[dict[str, Any]]) -> str:
-    """One line per test; the samples, which are lists, are left out as in llama-bench."""
-    keys = [key for key in records[0] if not key.startswith("samples")] if records else []
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, keys, extrasaction="ignore", quoting=csv.QUOTE_ALL, lineterminator="\n"
-    )
-    writer.writeheader()
-    for record in records:  # llama-bench writes yes and no as 1 and 0
-        writer.writerow({k: int(v) if isinstance(v, bool) else v for k, v in record.items()})
-    return text.getvalue()
+def all_notes(reports: Sequence[Report]) -> list[str]:
+    """Give the notes of all reports, each once."""
+    return list(dict.fromkeys(note for report in reports for note in report.notes))
+
+
+def _any_known(signs: Sequence[bool | None]) -> bool | None:
+    known = [sign for sign in signs if sign is not None]
+    return any(known) if known else None
 
 
 def _spread(series: Series) -> dict[str, float | None]:
     if not series.samples_s:
         return {"median": None, "min": None, "max": None}
     return {"median": series.median, "min": min(series.tok_s), "max": max(series.tok_s)}
-
-
-def _common_keys(report: Report, version: str) -> dict[str, Any]:
-    subject = report.subject
-    return {
-        "build_commit": f"localmix-{version}",
-        "build_number": 0,
-        "cpu_info": report.machine.cpu,
-        "gpu_info": "",
-        "backends": "CPU",
-        "model_filename": subject.path,
-        "model_type": " ".join(
-            (subject.architecture, _millions(subject.n_parameters), subject.quantization)
-        ),
-        "model_size": subject.file_bytes,
-        "model_n_params": subject.n_parameters,
-        "n_batch": CHUNK_TOKENS,
-        "n_ubatch": CHUNK_TOKENS,
-        "n_threads": subject.threads,
-        "cpu_mask": "0x0",
-        "cpu_strict": False,
-        "poll": 0,
-        "type_k": subject.kv,
-        "type_v": subject.kv,
-        "n_gpu_layers": 0,
-        "n_cpu_moe": 0,
-        "split_mode": "none",
-        "main_gpu": 0,
-        "no_kv_offload": False,
-        "flash_attn": 0,
-        "devices": "none",
-        "tensor_split": "0.00",
-        "tensor_buft_overrides": "none",
-        "load_mode": "mmap" if subject.weights == "mapped" else "none",
-        "lazy_mode": False,
-        "embeddings": False,
-        "no_op_offload": 0,
-        "no_host": False,
-        "repack": False,
-        "fit_target": 0,
-        "fit_min_ctx": 0,
-    }
-
-
-def _sample_keys(series: Series) -> dict[str, Any]:
-    samples_ns = [round(seconds * 1e9) for seconds in series.samples_s]
-    return {
-        "avg_ns": round(statistics.mean(samples_ns)),
-        "stddev_ns": round(_deviation(samples_ns)),
-        "avg_ts": statistics.mean(series.tok_s),
-        "stddev_ts": _deviation(series.tok_s),
-        "samples_ns": samples_ns,
-        "samples_ts": series.tok_s,
-    }
-
-
-def _deviation(samples: Sequence[float]) -> float:
-    """Sample standard deviation; 0 for a single one, as llama-bench has it."""
-    return statistics.stdev(samples) if len(samples) > 1 else 0.0
-
-
-def _label(record: dict[str, Any]) -> str:
-    """llama-bench's name of a test: `pp512`, `tg128`, `tg128 @ d512`."""
-    name = f"pp{record['n_prompt']}" if record["n_prompt"] else f"tg{record['n_gen']}"
-    return f"{name} @ d{record['n_depth']}" if record["n_depth"] else name
-
-
-def _binary_size(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.2f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.2f} MiB"
-
-
-def _millions(n: int) -> str:
-    return f"{n / 1e9:.2f} B" if n >= 1e9 else f"{n / 1e6:.2f} M"

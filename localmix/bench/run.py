@@ -15,6 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from localmix.bench.conditions import UNKNOWN, Around, Moment, around, look
+from localmix.system import process_memory
+
 if TYPE_CHECKING:
     from localmix.engine import Model
     from localmix.engine.stats import Streamed
@@ -23,6 +26,7 @@ NEVER = -1e9
 """Added to the logit of an end token: no other token has one so low."""
 
 Clock = Callable[[], float]
+Look = Callable[[], Moment]
 OnStep = Callable[[str], None]
 
 
@@ -75,6 +79,10 @@ class Measurement:
         ttft_s: median time to the first token of the prompt; None when prefill was left out.
         peak_rss_bytes: largest resident memory of this process up to the end.
         streamed: experts that the last repetition read from the disk; None if all lie in memory.
+        warmup_s: seconds of the warm-ups; nothing is compiled in them.
+        peak_private_bytes, peak_file_bytes: memory that belongs to this process alone, and to
+            mapped files, the largest that was seen at the end of a repetition; None: not told.
+        prefill_around, decode_around: what surrounded the repetitions.
     """
 
     prefill: Series
@@ -82,6 +90,11 @@ class Measurement:
     ttft_s: float | None
     peak_rss_bytes: int
     streamed: Streamed | None = None
+    warmup_s: float = 0.0
+    peak_private_bytes: int | None = None
+    peak_file_bytes: int | None = None
+    prefill_around: Around = UNKNOWN
+    decode_around: Around = UNKNOWN
 
 
 def measure(
@@ -89,26 +102,63 @@ def measure(
     options: BenchOptions,
     on_step: OnStep = lambda text: None,
     clock: Clock = time.perf_counter,
+    look: Look = look,
 ) -> Measurement:
-    """Measure a model; `on_step` hears what is being done."""
+    """Measure a model.
+
+    Args:
+        model: loaded, with a context of `options.n_ctx` at least.
+        options: how much is measured.
+        on_step: hears what is being done.
+        clock: seconds.
+        look: looks at the machine, before and after the repetitions of a part.
+    """
     probe = _Probe(model, options, clock)
     prefill, decode = Series(options.n_prompt), Series(options.n_generated)
+    prefill_around = decode_around = UNKNOWN
+    warmup_s = 0.0
     if options.n_prompt:
         if options.warms_up:
             on_step("warm-up of prefill")
-            probe.prefill()
+            warmup_s += probe.prefill().total_s
+        start = look()
         for i in range(options.n_repetitions):
             on_step(f"prefill {i + 1} of {options.n_repetitions}")
-            prefill.samples_s.append(probe.prefill())
+            prefill.samples_s.append(probe.prefill().first_s)
+        prefill_around = around(start, look())
     if options.n_generated:
         if options.warms_up:
             on_step("warm-up of decode")
-            probe.decode(1)
+            warmup_s += probe.decode(1).total_s
+        start = look()
         for i in range(options.n_repetitions):
             on_step(f"decode {i + 1} of {options.n_repetitions}")
-            decode.samples_s.append(probe.decode(options.n_generated))
-    ttft_s = statistics.median(prefill.samples_s) if prefill.samples_s else None
-    return Measurement(prefill, decode, ttft_s, probe.peak_rss_bytes, probe.streamed)
+            decode.samples_s.append(probe.decode(options.n_generated).rest_s)
+        decode_around = around(start, look())
+    return Measurement(
+        prefill,
+        decode,
+        ttft_s=statistics.median(prefill.samples_s) if prefill.samples_s else None,
+        peak_rss_bytes=probe.peak_rss_bytes,
+        streamed=probe.streamed,
+        warmup_s=warmup_s,
+        peak_private_bytes=probe.peak_private_bytes,
+        peak_file_bytes=probe.peak_file_bytes,
+        prefill_around=prefill_around,
+        decode_around=decode_around,
+    )
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Seconds of one repetition: to the first new token, and from there to the last."""
+
+    first_s: float
+    rest_s: float
+
+    @property
+    def total_s(self) -> float:
+        return self.first_s + self.rest_s
 
 
 class _Probe:
@@ -121,24 +171,24 @@ class _Probe:
         self._draw = random.Random(options.seed)
         self._bias = dict.fromkeys(model.tokenizer.end_ids, NEVER)
         self.peak_rss_bytes = 0
+        self.peak_private_bytes: int | None = None
+        self.peak_file_bytes: int | None = None
         self.streamed: Streamed | None = None
 
-    def prefill(self) -> float:
-        """Seconds from a prompt to its first new token."""
-        first_s, _ = self._timed(self._random_ids(self._options.n_prompt), n_tokens=1)
-        return first_s
+    def prefill(self) -> _Taken:
+        """Read a prompt until its first new token."""
+        return self._timed(self._random_ids(self._options.n_prompt), n_tokens=1)
 
-    def decode(self, n_tokens: int) -> float:
-        """Seconds of so many passes of one token, after the prompt's own pass."""
-        _, rest_s = self._timed(self._random_ids(max(self._options.depth, 1)), n_tokens + 1)
-        return rest_s
+    def decode(self, n_tokens: int) -> _Taken:
+        """Make so many passes of one token, after the prompt's own pass."""
+        return self._timed(self._random_ids(max(self._options.depth, 1)), n_tokens + 1)
 
     def _random_ids(self, n_ids: int) -> list[int]:
         n_vocab = self._model.config.vocab_size
         return [self._draw.randrange(n_vocab) for _ in range(n_ids)]
 
-    def _timed(self, ids: list[int], n_tokens: int) -> tuple[float, float]:
-        """Generate exactly n_tokens -> seconds to the first one, seconds from there to the last."""
+    def _timed(self, ids: list[int], n_tokens: int) -> _Taken:
+        """Generate exactly n_tokens."""
         start = self._clock()
         generation = self._model.generate(
             ids, max_tokens=n_tokens, temperature=0.0, logit_bias=self._bias
@@ -148,6 +198,14 @@ class _Probe:
         n_more = sum(1 for _ in generation)
         last = self._clock()
         assert n_more == n_tokens - 1, "an end token came although it was forbidden"
-        self.peak_rss_bytes = max(self.peak_rss_bytes, generation.stats.peak_rss_bytes)
+        self._note_memory(generation.stats.peak_rss_bytes)
         self.streamed = generation.stats.streamed
-        return first - start, last - first
+        return _Taken(first - start, last - first)
+
+    def _note_memory(self, peak_rss_bytes: int) -> None:
+        seen = process_memory()
+        # What the system keeps as the peak is 0 where it keeps none (Windows).
+        self.peak_rss_bytes = max(self.peak_rss_bytes, peak_rss_bytes or seen.resident)
+        if seen.private is not None and seen.of_files is not None:
+            self.peak_private_bytes = max(self.peak_private_bytes or 0, seen.private)
+            self.peak_file_bytes = max(self.peak_file_bytes or 0, seen.of_files)

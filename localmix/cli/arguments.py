@@ -75,6 +75,24 @@ def within(name: str, value: float | None, low: float, high: float) -> None:
     raise WrongUsage(f"{name} must be {bounds}, not {value}")
 
 
+def counts(name: str, text: str, most: int) -> list[int]:
+    """Read a whole number from 0 to `most`, or several: `128,512`; each is kept once.
+
+    Raises:
+        WrongUsage: it is something else.
+    """
+    numbers = []
+    for word in (part.strip() for part in text.split(",")):
+        # The length is bounded: Python refuses to read numbers of thousands of digits.
+        is_number = word.isascii() and word.isdecimal() and len(word) <= len(str(most))
+        if not is_number or int(word) > most:
+            raise WrongUsage(
+                f"{name} must be whole numbers from 0 to {most}, not {text!r}", f"{name} 128,512"
+            )
+        numbers.append(int(word))
+    return list(dict.fromkeys(numbers))
+
+
 def one_of(name: str, value: str | None, choices: tuple[str, ...]) -> None:
     """Raise WrongUsage unless the value is one of the choices; None was not said."""
     if value is not None and value not in choices:

@@ -1,32 +1,49 @@
-"""`localmix bench`: the card of machine and model first, then prefill and decode apart."""
+"""`localmix bench`: the card of machine and model first, then prefill and decode apart.
+
+The way: `bench/run.py` measures, `bench/report.py` holds it against the limits, and
+`bench_text.py`, `bench_page.py` and `bench/llama_bench.py` say it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from localmix import settings, units
-from localmix.cli.arguments import flag, one_of, option, sized, takes, within
+from localmix import settings
+from localmix.cli.arguments import counts, flag, one_of, option, sized, takes, within
+from localmix.cli.bench_text import card, write_results
 from localmix.cli.errors import WrongUsage
-from localmix.cli.figures import streaming
 from localmix.cli.options import Executor, ExpertMemory, KvType, Weights
+from localmix.cli.page import check_place, write_page
 from localmix.cli.progress import shown_compiling
-from localmix.cli.terminal import StatusLine, Streams, console, write_json, write_table
+from localmix.cli.terminal import (
+    StatusLine,
+    Streams,
+    console,
+    one_line,
+    write_fields,
+    write_json,
+)
 from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS, WEIGHTS_MODES
 
 if TYPE_CHECKING:
-    from localmix.bench.limits import Machine
-    from localmix.bench.report import Report, Subject
-    from localmix.bench.run import BenchOptions, Series
+    from localmix.bench.compare import Compared
+    from localmix.bench.report import Report
+    from localmix.bench.run import BenchOptions
+    from localmix.bench.subject import Subject
     from localmix.engine import Model
 
 EXAMPLES = """
 localmix bench
 localmix bench mistral -p 512 -n 128 -r 5
 localmix bench mistral -d 4096 --json
-localmix bench tiny -o md
+localmix bench mistral --json | tee before.json
+localmix bench mistral --compare before.json --html bench.html
+localmix bench tiny -p 128,512 -o md
 """
 
 OUTPUTS = ("md", "json", "csv", "jsonl")
@@ -42,15 +59,19 @@ class BenchArguments:
         str, typer.Argument(metavar="[MODEL]", help="A name, or a .gguf file; tiny without.")
     ] = "tiny"
     prompt: Annotated[
-        int, option("-p", "--n-prompt", metavar="N", text="Prompt tokens.", group=_MEASURED)
-    ] = 512
+        str,
+        option("-p", "--n-prompt", metavar="N[,N]", text="Prompt tokens.", group=_MEASURED),
+    ] = "512"
     generated: Annotated[
-        int, option("-n", "--n-gen", metavar="N", text="Generated tokens.", group=_MEASURED)
-    ] = 128
+        str,
+        option("-n", "--n-gen", metavar="N[,N]", text="Generated tokens.", group=_MEASURED),
+    ] = "128"
     depth: Annotated[
-        int,
-        option("-d", "--n-depth", metavar="N", text="Tokens there before decode.", group=_MEASURED),
-    ] = 0
+        str,
+        option(
+            "-d", "--n-depth", metavar="N[,N]", text="Tokens there before decode.", group=_MEASURED
+        ),
+    ] = "0"
     repetitions: Annotated[
         int, option("-r", "--repetitions", metavar="N", text="Repetitions.", group=_MEASURED)
     ] = 5
@@ -68,12 +89,23 @@ class BenchArguments:
         ),
     ] = None
     json: Annotated[bool, flag("--json", text="One JSON object.", group=_OUTPUT)] = False
+    html: Annotated[
+        str | None,
+        option("--html", metavar="FILE", text="Write a page for a browser too.", group=_OUTPUT),
+    ] = None
+    compare: Annotated[
+        str | None,
+        option(
+            "--compare",
+            metavar="FILE",
+            text="With an earlier run: our --json, or llama-bench's.",
+            group=_OUTPUT,
+        ),
+    ] = None
 
     def check(self) -> None:
         """Raise WrongUsage for the first value that makes no sense."""
-        within("-p", self.prompt, 0, 10**7)
-        within("-n", self.generated, 0, 10**7)
-        within("-d", self.depth, 0, 10**7)
+        prompts, generated, _ = self.counts()
         within("-r", self.repetitions, 1, 10**4)
         within("-t", self.threads, 1, MAX_THREADS)
         one_of("--kv", self.kv, KV_TYPES)
@@ -81,10 +113,47 @@ class BenchArguments:
         one_of("--executor", self.executor, EXECUTORS)
         sized("--expert-memory", self.expert_memory)
         one_of("-o", self.output, OUTPUTS)
-        if not self.prompt and not self.generated:
+        if not any(prompts) and not any(generated):
             raise WrongUsage("-p 0 and -n 0 leave nothing to measure", "localmix bench -p 512")
         if self.json and self.output:
             raise WrongUsage("--json and -o are two formats", "leave one of them away")
+        if self.compare and self.output:
+            raise WrongUsage("-o has no place for --compare", "--compare with --json, or as text")
+        if self.html is not None:
+            check_place(Path(self.html), "bench.html")
+
+    def counts(self) -> tuple[list[int], list[int], list[int]]:
+        """Give the sizes of -p, -n and -d, of which each may be several."""
+        most = 10**7
+        return (
+            counts("-p", self.prompt, most),
+            counts("-n", self.generated, most),
+            counts("-d", self.depth, most),
+        )
+
+    def tests(self) -> list[BenchOptions]:
+        """What is measured: the first size of everything together, then all else one by one."""
+        from localmix.bench.run import BenchOptions
+
+        prompts, generated, depths = self.counts()
+        decodes = [(n, depth) for depth in depths for n in generated if n]
+        prefills = [n for n in prompts if n]
+        n_generated, depth = decodes[0] if decodes else (0, depths[0])
+        n_times = self.repetitions
+        return [
+            BenchOptions(prefills[0] if prefills else 0, n_generated, depth, n_times),
+            *(BenchOptions(n, 0, 0, n_times) for n in prefills[1:]),
+            *(BenchOptions(0, n, depth, n_times) for n, depth in decodes[1:]),
+        ]
+
+    def command(self) -> str:
+        """What to type for the same figures."""
+        words = ["localmix", "bench", self.model, "-p", self.prompt, "-n", self.generated]
+        words += ["-d", self.depth] if self.depth != "0" else []
+        words += ["-r", str(self.repetitions)]
+        for name, value in self.load_settings().items():
+            words += ["-t" if name == "n_threads" else f"--{name.replace('_', '-')}", str(value)]
+        return shlex.join(words)
 
     def load_settings(self) -> dict[str, Any]:
         """What was said about the model, as keywords of `localmix.load`; the rest is left away."""
@@ -103,39 +172,44 @@ def bench(arguments: BenchArguments) -> None:
     """Measure tokens per second, against this machine's own limits.
 
     Prefill reads a prompt of random tokens, decode makes one token after the other; both are
-    warmed up, then repeated.
+    warmed up, then repeated. -p, -n and -d take several sizes: 128,512.
     """
+    from localmix.bench.compare import compare, read_earlier
+
     arguments.check()
+    earlier = read_earlier(arguments.compare) if arguments.compare else None
     streams = Streams.standard()
     is_text = not arguments.json and not arguments.output
-    report = _measure(arguments, streams, card=streams.stdout if is_text else None)
+    reports = _measure(arguments, streams, stdout=streams.stdout if is_text else None)
+    compared = compare(reports, earlier) if earlier else None
+    if arguments.html is not None:  # before the text: the reader of a pipe may leave early
+        _write_page(arguments, reports, compared, streams.stderr)
     if is_text:
-        _write_results(report, streams.stdout)
+        write_results(reports, streams.stdout, compared)
     elif arguments.json:
         from localmix.bench.report import as_record
 
-        write_json(as_record(report), streams.stdout)
+        record = as_record(reports[0], reports[1:])
+        write_json(record | ({"compared": compared.record()} if compared else {}), streams.stdout)
     else:
-        _write_as_llama_bench(report, str(arguments.output), streams.stdout)
+        _write_as_llama_bench(reports, str(arguments.output), streams.stdout)
 
 
-def _measure(arguments: BenchArguments, streams: Streams, card: TextIO | None) -> Report:
-    """Load and measure; the card is written as soon as it is known."""
+def _measure(arguments: BenchArguments, streams: Streams, stdout: TextIO | None) -> list[Report]:
+    """Load and measure; the card is written to `stdout` as soon as it is known."""
     import localmix
-    from localmix.bench.limits import measure_machine
+    from localmix.bench import conditions, limits
     from localmix.bench.remembered import remember
     from localmix.bench.report import Report
-    from localmix.bench.run import BenchOptions, measure
+    from localmix.bench.run import measure
 
-    options = BenchOptions(
-        arguments.prompt, arguments.generated, arguments.depth, arguments.repetitions
-    )
+    tests = arguments.tests()
     status = StatusLine(streams.stderr, delay_s=0.0)
     with (
         shown_compiling(streams.stderr) as on_compile,
         localmix.load(
             arguments.model,
-            n_ctx=options.n_ctx,
+            n_ctx=max(test.n_ctx for test in tests),
             on_compile=on_compile,
             **arguments.load_settings(),
         ) as model,
@@ -143,21 +217,37 @@ def _measure(arguments: BenchArguments, streams: Streams, card: TextIO | None) -
         executor = model.executor
         try:
             status.show("limits of this machine")
-            machine = measure_machine(executor.n_threads, executor.isa is not None, on_compile)
+            start = conditions.look()
+            machine = limits.measure_machine(
+                executor.n_threads, executor.isa is not None, on_compile
+            )
+            seen = conditions.around(start, conditions.look())
             remember(settings.cache_folder(), machine, executor.n_threads, executor.isa)
             status.clear()
             subject = _subject(model, arguments)
-            if card:
-                _write_card(subject, machine, options, card)
-            measured = measure(model, options, on_step=status.show)
+            if stdout:
+                write_fields(card(subject, machine, tests[0]), stdout)
+            reports = [
+                Report(subject, machine, test, measured, limits_around=seen)
+                for test in tests
+                for measured in [measure(model, test, on_step=status.show)]
+            ]
+            if any(part.name == "decode" and part.ceiling for r in reports for part in r.parts):
+                status.show("memory again")
+                n_bytes = limits.buffer_bytes(machine.cache_bytes)
+                _, again = limits.measure_read(executor.n_threads, n_bytes)
+                reports = [replace(report, read_again_gb_s=again) for report in reports]
+                remember(
+                    settings.cache_folder(), reports[0].limits, executor.n_threads, executor.isa
+                )
         finally:
             status.clear()
-    return Report(subject, machine, options, measured)
+    return reports
 
 
 def _subject(model: Model, arguments: BenchArguments) -> Subject:
     from localmix.bench.cost import token_cost
-    from localmix.bench.report import Subject
+    from localmix.bench.subject import Subject
     from localmix.gguf.summary import n_parameters, quantization_label
 
     return Subject(
@@ -180,86 +270,24 @@ def _subject(model: Model, arguments: BenchArguments) -> Subject:
     )
 
 
-def _write_card(subject: Subject, machine: Machine, options: BenchOptions, stdout: TextIO) -> None:
-    """Machine, model, and the speed that memory allows at best."""
-    page = console(stdout)
-    page.print(machine.cpu, style="title", markup=False, end="")
-    page.print(f" · {machine.cores} cores", markup=False)
-    limits = f"{_threads(subject.threads)} read {machine.read_gb_s:.1f} GB/s of private memory"
-    if machine.int8_gop_s:
-        limits += f" and compute {machine.int8_gop_s:.0f} Gop/s of int8 ({subject.isa})"
-    page.print(limits, style="muted", markup=False)
-    page.print(subject.name, style="title", markup=False, end="")
-    page.print(
-        f" · {subject.quantization} · {units.size(subject.file_bytes)}"
-        f" · {units.count(subject.n_parameters)} parameters · {_how(subject)}",
-        markup=False,
-    )
-    per_token = subject.decode_bytes(options.depth)
-    line = f"a token needs {units.size(per_token)} of the file"
-    if not subject.reads_blocks:
-        line += "; this executor reads them as float32, so memory's limit is not stated"
-    elif machine.holds_in_cache(per_token):
-        line += ", which the caches hold: memory is no limit here"
-    else:
-        line += f": memory allows {units.rate(machine.read_gb_s * 1e9 / per_token)} at most"
-    page.print(line, style="muted", markup=False)
-
-
-def _how(subject: Subject) -> str:
-    """What runs the model, and where it reads: `native, weights mapped, cache f16`."""
-    return f"{subject.executor}, weights {subject.weights}, cache {subject.kv}"
-
-
-def _write_results(report: Report, stdout: TextIO) -> None:
-    """Prefill and decode, a line each, then what it took."""
-    measured, options = report.measured, report.options
-    rows = []
-    if options.n_prompt:
-        share = _share(report.pct_of_int8_peak, "of the int8 peak")
-        work = f"{report.gop_s:.1f} Gop/s{share}"
-        rows.append(_row("prefill", f"{options.n_prompt} tokens", measured.prefill, work))
-    if options.n_generated:
-        share = _share(report.pct_of_read_bandwidth, "of the read bandwidth")
-        depth = f" at depth {options.depth}" if options.depth else ""
-        work = f"{report.read_gb_s:.2f} GB/s{share}"
-        rows.append(_row("decode", f"{options.n_generated} tokens{depth}", measured.decode, work))
-    stdout.write("\n")
-    header = ("", "", "tok/s", "min", "max", "")
-    write_table(rows, stdout, header=header, right=(2, 3, 4))
-    stdout.write("\n")
-    first = f"first token {units.seconds(measured.ttft_s)} · " if measured.ttft_s else ""
-    line = f"{first}load {units.seconds(report.subject.load_s)}"
-    if report.subject.jit_s:
-        line += f" ({units.seconds(report.subject.jit_s)} of it compiling kernels)"
-    line += f" · peak memory {units.size(measured.peak_rss_bytes)}"
-    if measured.streamed:
-        line += f" · {streaming(measured.streamed)}"
-    line += f" · median of {options.n_repetitions}"
-    console(stdout).print(line, style="muted", markup=False)
-
-
-def _row(name: str, what: str, series: Series, work: str) -> tuple[str, ...]:
-    figures = (series.median, min(series.tok_s), max(series.tok_s))
-    return (name, what, *(units.rate(value).removesuffix(" tok/s") for value in figures), work)
-
-
-def _share(percent: float | None, what: str) -> str:
-    return "" if percent is None else f", {percent:.0f} % {what}"
-
-
-def _threads(n_threads: int) -> str:
-    return "1 thread" if n_threads == 1 else f"{n_threads} threads"
-
-
-def _write_as_llama_bench(report: Report, output: str, stdout: TextIO) -> None:
-    from datetime import datetime, timezone
-
+def _write_page(
+    arguments: BenchArguments, reports: list[Report], compared: Compared | None, stderr: TextIO
+) -> None:
     from localmix import __version__
-    from localmix.bench.report import as_csv, as_llama_bench, as_markdown
+    from localmix.cli.bench_page import page
 
-    now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
-    records: list[dict[str, Any]] = as_llama_bench(report, now, __version__)
+    assert arguments.html is not None
+    text = page(reports, arguments.command(), f"localmix {__version__}, {_now()}", compared)
+    write_page(Path(arguments.html), text, "bench.html")
+    console(stderr).print(f"the page is in {one_line(arguments.html)}", markup=False)
+
+
+def _write_as_llama_bench(reports: list[Report], output: str, stdout: TextIO) -> None:
+    from localmix import __version__
+    from localmix.bench.llama_bench import as_csv, as_llama_bench, as_markdown
+
+    records = [one for report in reports for one in as_llama_bench(report, _now(), __version__)]
+    records.sort(key=lambda record: bool(record["n_gen"]))  # prompts first, as llama-bench does
     if output == "md":
         stdout.write(as_markdown(records))
     elif output == "csv":
@@ -269,3 +297,10 @@ def _write_as_llama_bench(report: Report, output: str, stdout: TextIO) -> None:
     else:
         for record in records:
             write_json(record, stdout)
+
+
+def _now() -> str:
+    """The time in UTC, ISO 8601."""
+    from datetime import datetime, timezone
+
+    return f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"

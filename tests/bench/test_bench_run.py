@@ -3,8 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
+from support.models import Shape, write_model
 
+from localmix.bench import run
+from localmix.bench.conditions import Moment
 from localmix.bench.run import NEVER, BenchOptions, Series, measure
+from localmix.system import CpuTimes, ProcessMemory
 
 PREFILL_S, DECODE_S = 0.01, 0.1
 
@@ -21,6 +25,10 @@ class TickingModel:
 
     def clock(self):
         return self.now_s
+
+    def look(self):
+        """The same clock; as the test goes on, others are busier: the square of the time."""
+        return Moment(CpuTimes(self.now_s, self.now_s**2, 0.0))
 
     def generate(self, ids, max_tokens, temperature, logit_bias):
         self.calls.append((len(ids), max_tokens, temperature, logit_bias))
@@ -50,7 +58,7 @@ class TickingGeneration:
 def measured(**options):
     model = TickingModel()
     steps = []
-    result = measure(model, BenchOptions(**options), steps.append, model.clock)
+    result = measure(model, BenchOptions(**options), steps.append, model.clock, model.look)
     return result, model, steps
 
 
@@ -99,7 +107,7 @@ def test_the_same_seed_measures_the_same_ids():
         model = TickingModel()
         generate = model.generate
         model.generate = lambda ids, **options: (seen.append(ids), generate(ids, **options))[1]
-        measure(model, BenchOptions(8, 1, 0, 2, seed), clock=model.clock)
+        measure(model, BenchOptions(8, 1, 0, 2, seed), clock=model.clock, look=model.look)
         return seen
 
     assert ids(1) == ids(1)
@@ -121,3 +129,65 @@ def test_the_median_is_of_speeds_and_outliers_do_not_move_it():
 def test_peak_memory_is_the_largest_seen():
     result, model, _ = measured(n_prompt=4, n_generated=4, n_repetitions=2)
     assert result.peak_rss_bytes == 1000 + len(model.calls)
+
+
+def test_a_machine_without_a_peak_has_the_largest_that_was_seen(monkeypatch):
+    model = TickingModel()
+    generate = model.generate
+
+    def without_peak(*arguments, **options):
+        generation = generate(*arguments, **options)
+        generation.stats.peak_rss_bytes = 0
+        return generation
+
+    model.generate = without_peak
+    seen = iter([100, 300, 200])
+    monkeypatch.setattr(run, "process_memory", lambda: ProcessMemory(next(seen), None))
+    result = measure(model, BenchOptions(4, 0, 0, 2), clock=model.clock, look=model.look)
+    assert result.peak_rss_bytes == 300
+    assert (result.peak_private_bytes, result.peak_file_bytes) == (None, None)
+
+
+def test_private_memory_and_that_of_files_have_peaks_of_their_own(monkeypatch):
+    seen = iter([ProcessMemory(100, 10), ProcessMemory(200, 150), ProcessMemory(150, 20)])
+    monkeypatch.setattr(run, "process_memory", lambda: next(seen))
+    result, _, _ = measured(n_prompt=4, n_generated=0, n_repetitions=2)
+    assert (result.peak_private_bytes, result.peak_file_bytes) == (150, 130)
+
+
+def test_warming_up_is_not_among_the_repetitions_but_told():
+    result, _, _ = measured(n_prompt=20, n_generated=8, depth=30, n_repetitions=3)
+    assert result.warmup_s == pytest.approx(20 * PREFILL_S + 30 * PREFILL_S + DECODE_S)
+    assert len(result.prefill.samples_s) == len(result.decode.samples_s) == 3
+
+
+def test_each_part_knows_what_surrounded_its_own_repetitions():
+    result, _, _ = measured(n_prompt=100, n_generated=10, depth=50, n_repetitions=2)
+    # Prefill runs from 1 s to 3 s; then come 0.6 s of warm-up, and decode until 6.6 s.
+    assert result.prefill_around.others_cpus == pytest.approx((3.0**2 - 1.0**2) / 2.0)
+    assert result.decode_around.others_cpus == pytest.approx((6.6**2 - 3.6**2) / 3.0)
+
+
+def test_an_outside_stopwatch_sees_no_other_time():
+    """All time that passes is in a repetition, in the warm-up, or before decode's first token."""
+    result, model, _ = measured(n_prompt=20, n_generated=8, depth=30, n_repetitions=3)
+    inside = sum(result.prefill.samples_s) + sum(result.decode.samples_s) + result.warmup_s
+    assert model.now_s == pytest.approx(inside + 3 * 30 * PREFILL_S)
+
+
+def test_a_decoded_token_is_one_pass_of_one_token_through_the_model(tmp_path):
+    import localmix
+
+    path = write_model(tmp_path / "baby.gguf", Shape(n_experts=4))
+    options = BenchOptions(n_prompt=6, n_generated=5, depth=3, n_repetitions=2)
+    passes = []
+    with localmix.load(str(path), executor="reference", n_ctx=options.n_ctx) as model:
+        run_batch = model.executor.run
+
+        def counted(batch, *arguments, **more):
+            passes.append(len(batch.tokens))
+            return run_batch(batch, *arguments, **more)
+
+        model.executor.run = counted
+        measure(model, options)
+    assert passes == [6] * 3 + [3, 1] + ([3] + [1] * 5) * 2

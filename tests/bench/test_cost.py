@@ -72,3 +72,17 @@ def test_weights_are_never_touched(tmp_path):
     tensors = {name: np.full_like(data, np.nan) for name, data in tensors_of(Shape()).items()}
     file, config = opened(tmp_path, tensors=tensors)
     assert token_cost(file.tensors, config).weight_bytes > 0
+
+
+@pytest.mark.parametrize(("quant", "floats"), [(Q.F32, True), (Q.F16, True), (Q.Q8_0, False)])
+def test_weights_that_are_multiplied_as_floats_are_told_apart(tmp_path, quant, floats):
+    file, config = opened(tmp_path, quant=quant)
+    cost = token_cost(file.tensors, config)
+    assert cost.is_of_floats is floats
+    assert cost.n_float_weights == (cost.n_layer_weights if floats else 0)
+
+
+def test_a_decoded_token_needs_every_matrix_once():
+    from localmix.bench.cost import TokenCost
+
+    assert TokenCost(1, 7, 3, 1).decode_operations() == 2 * (7 + 3)

@@ -89,10 +89,13 @@ def piped(text):
 @pytest.fixture
 def quick_machine(monkeypatch):
     """A machine whose limits are known, so that nothing is measured but the model."""
-    from localmix.bench import limits
+    from localmix.bench import conditions, limits
 
+    nothing_happens = conditions.Moment(conditions.CpuTimes(0.0, 0.0, 0.0))
+    monkeypatch.setattr(conditions, "look", lambda: nothing_happens)
     machine = limits.Machine("A CPU", 2, 32 * 2**20, 40.0)
     monkeypatch.setattr(limits, "measure_machine", lambda *arguments: machine)
+    monkeypatch.setattr(limits, "measure_read", lambda *arguments: (20.0, 40.0))
 
 
 @pytest.fixture

@@ -164,6 +164,8 @@ WRONG = {
     ("bench", "-p", "0", "-n", "0"): "nothing to measure",
     ("bench", "-o", "xml"): "-o must be one of md, json, csv, jsonl",
     ("bench", "--json", "-o", "md"): "two formats",
+    ("bench", "--compare", "a.json", "-o", "md"): "-o has no place for --compare",
+    ("bench", "-p", "1,x"): "-p must be",
     ("bench", "--weights", "ram"): "--weights must be one of mapped, resident, not 'ram'",
     ("perplexity",): "missing argument",
     ("perplexity", "tiny"): "missing argument",
