@@ -98,7 +98,7 @@ class BenchArguments:
         option(
             "--compare",
             metavar="FILE",
-            text="With an earlier run: our --json, or llama-bench's.",
+            text="An earlier run: --json, or llama-bench's.",
             group=_OUTPUT,
         ),
     ] = None
