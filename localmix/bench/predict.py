@@ -93,15 +93,43 @@ def predict(
     Returns:
         None when it cannot be told: caches hold the model, or the peaks were not measured.
     """
-    if machine.holds_in_cache(cost.weight_bytes) or not machine.int8_gop_s:
+    peak = peak_gop_s(cost, machine)
+    if machine.holds_in_cache(cost.weight_bytes) or not peak:
         return None
     shares = reached or USUAL
     n_positions = n_prompt if n_positions is None else n_positions
     decode_s = cost.decode_bytes(n_positions) / (machine.read_gb_s * 1e9 * shares.decode)
-    prefill_s = cost.prefill_operations(n_prompt) / (machine.int8_gop_s * 1e9 * shares.prefill)
+    prefill_s = cost.prefill_operations(n_prompt) / (peak * 1e9 * shares.prefill)
     prefill_s += _attention_s(cost, machine, n_prompt)
     error = USUAL_ERROR if reached is None else MEASURED_ERROR
     return Prediction(n_prompt / prefill_s, 1 / decode_s, error)
+
+
+def reached_by(
+    cost: TokenCost,
+    machine: Machine,
+    prefill_tok_s: float,
+    n_prompt: int,
+    decode_tok_s: float,
+    n_positions: float,
+) -> Efficiency | None:
+    """Say how near to the limits a run came: what `predict` has to be given to tell its speed.
+
+    None where the peaks were not measured.
+    """
+    peak = peak_gop_s(cost, machine)
+    prefill_s = n_prompt / prefill_tok_s - _attention_s(cost, machine, n_prompt)
+    if not peak or prefill_s <= 0:
+        return None
+    return Efficiency(
+        decode=cost.decode_bytes(n_positions) * decode_tok_s / (machine.read_gb_s * 1e9),
+        prefill=cost.prefill_operations(n_prompt) / prefill_s / (peak * 1e9),
+    )
+
+
+def peak_gop_s(cost: TokenCost, machine: Machine) -> float | None:
+    """Give the machine's peak of the arithmetic that does most of the work; None: unknown."""
+    return machine.float32_gop_s if cost.is_of_floats else machine.int8_gop_s
 
 
 def _attention_s(cost: TokenCost, machine: Machine, n_prompt: int) -> float:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from localmix.bench import limits
 from localmix.bench.limits import Machine
-from localmix.bench.predict import Efficiency
+from localmix.bench.predict import Efficiency, reached_by
 from localmix.json_file import write_json
 from localmix.system import cpu_name
 
 if TYPE_CHECKING:
+    from localmix.bench.report import Report
     from localmix.kernels.library import OnCompile
 
 _FILE = "machine.json"
@@ -90,6 +91,35 @@ def remember_efficiency(
     """Write down how near to the limits a model came. Modifies: the folder."""
     key = f"{_key(cpu_name(), n_threads, isa)}, {quantization}"
     _write(folder, _EFFICIENCIES, key, asdict(reached))
+
+
+def remember_run(folder: Path, report: Report, block_format: str) -> None:
+    """Keep the limits of a run of `bench`, and how near to them it came if that can be said.
+
+    Args:
+        folder: LOCALMIX_CACHE.
+        report: the run.
+        block_format: what most of the model's weights are.
+
+    Modifies: the folder.
+    """
+    subject, machine = report.subject, report.limits
+    remember(folder, machine, subject.threads, subject.isa)
+    prefill, decode = report.prefill, report.decode
+    shares = [part.pct_of_ceiling for part in (prefill, decode) if part.series.samples_s]
+    if len(shares) < 2 or None in shares or subject.power < 100 or report.measured.streamed:
+        return
+    n_positions, window = report.positions, subject.window
+    reached = reached_by(
+        subject.cost,
+        machine,
+        prefill.series.median,
+        prefill.series.n_tokens,
+        decode.series.median,
+        n_positions if window is None else min(n_positions, window),
+    )
+    if reached is not None:
+        remember_efficiency(folder, subject.threads, subject.isa, block_format, reached)
 
 
 def recall_efficiency(

@@ -113,7 +113,7 @@ def measure(
         clock: seconds.
         look: looks at the machine, before and after the repetitions of a part.
     """
-    probe = _Probe(model, options, clock)
+    probe = Probe(model, options, clock)
     prefill, decode = Series(options.n_prompt), Series(options.n_generated)
     prefill_around = decode_around = UNKNOWN
     warmup_s = 0.0
@@ -150,7 +150,7 @@ def measure(
 
 
 @dataclass(frozen=True)
-class _Taken:
+class Taken:
     """Seconds of one repetition: to the first new token, and from there to the last."""
 
     first_s: float
@@ -158,10 +158,11 @@ class _Taken:
 
     @property
     def total_s(self) -> float:
+        """Both."""
         return self.first_s + self.rest_s
 
 
-class _Probe:
+class Probe:
     """Runs single repetitions on a model."""
 
     def __init__(self, model: Model, options: BenchOptions, clock: Clock) -> None:
@@ -175,11 +176,11 @@ class _Probe:
         self.peak_file_bytes: int | None = None
         self.streamed: Streamed | None = None
 
-    def prefill(self) -> _Taken:
+    def prefill(self) -> Taken:
         """Read a prompt until its first new token."""
         return self._timed(self._random_ids(self._options.n_prompt), n_tokens=1)
 
-    def decode(self, n_tokens: int) -> _Taken:
+    def decode(self, n_tokens: int) -> Taken:
         """Make so many passes of one token, after the prompt's own pass."""
         return self._timed(self._random_ids(max(self._options.depth, 1)), n_tokens + 1)
 
@@ -187,7 +188,7 @@ class _Probe:
         n_vocab = self._model.config.vocab_size
         return [self._draw.randrange(n_vocab) for _ in range(n_ids)]
 
-    def _timed(self, ids: list[int], n_tokens: int) -> _Taken:
+    def _timed(self, ids: list[int], n_tokens: int) -> Taken:
         """Generate exactly n_tokens."""
         start = self._clock()
         generation = self._model.generate(
@@ -200,7 +201,7 @@ class _Probe:
         assert n_more == n_tokens - 1, "an end token came although it was forbidden"
         self._note_memory(generation.stats.peak_rss_bytes)
         self.streamed = generation.stats.streamed
-        return _Taken(first - start, last - first)
+        return Taken(first - start, last - first)
 
     def _note_memory(self, peak_rss_bytes: int) -> None:
         seen = process_memory()

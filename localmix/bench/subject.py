@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from localmix.bench.cost import TokenCost
 from localmix.bench.limits import Machine
+from localmix.bench.predict import peak_gop_s
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Subject:
         load_s: seconds of loading, those of compiling among them.
         jit_s: seconds of compiling; 0 when the kernels were there, or there are none.
         window: positions that a token attends to at most; None: all.
+        power: percent of the time that work could take.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Subject:
     jit_s: float
     window: int | None
     cost: TokenCost
+    power: int = 100
 
     def decode_bytes(self, n_positions: float) -> float:
         """Bytes that a token reads after so many positions, of which it sees one window."""
@@ -52,7 +55,7 @@ class Subject:
         """Give the machine's peak of the arithmetic that does most of the work; None: unknown."""
         if not self.reads_blocks:  # weights are unpacked first, then multiplied by NumPy
             return None
-        return machine.float32_gop_s if self.cost.is_of_floats else machine.int8_gop_s
+        return peak_gop_s(self.cost, machine)
 
     def prefill_ceiling(self, machine: Machine, n_tokens: int) -> float | None:
         """Tokens per second that arithmetic allows a prompt; None: its peak is not known."""

@@ -17,7 +17,7 @@ from localmix import settings
 from localmix.cli.arguments import counts, flag, one_of, option, sized, takes, within
 from localmix.cli.bench_text import card, write_results
 from localmix.cli.errors import WrongUsage
-from localmix.cli.options import Executor, ExpertMemory, KvType, Weights
+from localmix.cli.options import Executor, ExpertMemory, KvType, Power, Weights
 from localmix.cli.page import check_place, write_page
 from localmix.cli.progress import shown_compiling
 from localmix.cli.terminal import (
@@ -32,6 +32,7 @@ from localmix.settings import EXECUTORS, KV_TYPES, MAX_THREADS, WEIGHTS_MODES
 
 if TYPE_CHECKING:
     from localmix.bench.compare import Compared
+    from localmix.bench.profile import Spent
     from localmix.bench.report import Report
     from localmix.bench.run import BenchOptions
     from localmix.bench.subject import Subject
@@ -78,6 +79,7 @@ class BenchArguments:
     threads: Annotated[
         int | None, option("-t", "--threads", metavar="N", text="Worker threads.", group=_MODEL)
     ] = None
+    power: Power = None
     kv: KvType = None
     weights: Weights = None
     expert_memory: ExpertMemory = None
@@ -89,6 +91,9 @@ class BenchArguments:
         ),
     ] = None
     json: Annotated[bool, flag("--json", text="One JSON object.", group=_OUTPUT)] = False
+    profile: Annotated[
+        bool, flag("--profile", text="Say where the time goes, too.", group=_OUTPUT)
+    ] = False
     html: Annotated[
         str | None,
         option("--html", metavar="FILE", text="Write a page for a browser too.", group=_OUTPUT),
@@ -108,6 +113,7 @@ class BenchArguments:
         prompts, generated, _ = self.counts()
         within("-r", self.repetitions, 1, 10**4)
         within("-t", self.threads, 1, MAX_THREADS)
+        within("--power", self.power, 1, 100)
         one_of("--kv", self.kv, KV_TYPES)
         one_of("--weights", self.weights, WEIGHTS_MODES)
         one_of("--executor", self.executor, EXECUTORS)
@@ -119,6 +125,10 @@ class BenchArguments:
             raise WrongUsage("--json and -o are two formats", "leave one of them away")
         if self.compare and self.output:
             raise WrongUsage("-o has no place for --compare", "--compare with --json, or as text")
+        if self.profile and self.output:
+            raise WrongUsage("-o has no place for --profile", "--profile with --json, or as text")
+        if self.profile and self.executor == EXECUTORS[1]:
+            raise WrongUsage("--profile looks into the native executor only", "leave one away")
         if self.html is not None:
             check_place(Path(self.html), "bench.html")
 
@@ -159,6 +169,7 @@ class BenchArguments:
         """What was said about the model, as keywords of `localmix.load`; the rest is left away."""
         said = {
             "n_threads": self.threads,
+            "power": self.power,
             "kv": self.kv,
             "weights": self.weights,
             "expert_memory": self.expert_memory,
@@ -180,28 +191,33 @@ def bench(arguments: BenchArguments) -> None:
     earlier = read_earlier(arguments.compare) if arguments.compare else None
     streams = Streams.standard()
     is_text = not arguments.json and not arguments.output
-    reports = _measure(arguments, streams, stdout=streams.stdout if is_text else None)
+    reports, spent = _measure(arguments, streams, stdout=streams.stdout if is_text else None)
     compared = compare(reports, earlier) if earlier else None
     if arguments.html is not None:  # before the text: the reader of a pipe may leave early
         _write_page(arguments, reports, compared, streams.stderr)
     if is_text:
-        write_results(reports, streams.stdout, compared)
+        write_results(reports, streams.stdout, compared, spent)
     elif arguments.json:
         from localmix.bench.report import as_record
 
         record = as_record(reports[0], reports[1:])
-        write_json(record | ({"compared": compared.record()} if compared else {}), streams.stdout)
+        record |= {"compared": compared.record()} if compared else {}
+        record |= {"profile": {one.name: one.record() for one in spent}} if spent else {}
+        write_json(record, streams.stdout)
     else:
         _write_as_llama_bench(reports, str(arguments.output), streams.stdout)
 
 
-def _measure(arguments: BenchArguments, streams: Streams, stdout: TextIO | None) -> list[Report]:
+def _measure(
+    arguments: BenchArguments, streams: Streams, stdout: TextIO | None
+) -> tuple[list[Report], list[Spent]]:
     """Load and measure; the card is written to `stdout` as soon as it is known."""
     import localmix
     from localmix.bench import conditions, limits
-    from localmix.bench.remembered import remember
+    from localmix.bench.remembered import remember_run
     from localmix.bench.report import Report
     from localmix.bench.run import measure
+    from localmix.gguf.summary import main_format
 
     tests = arguments.tests()
     status = StatusLine(streams.stderr, delay_s=0.0)
@@ -222,7 +238,6 @@ def _measure(arguments: BenchArguments, streams: Streams, stdout: TextIO | None)
                 executor.n_threads, executor.isa is not None, on_compile
             )
             seen = conditions.around(start, conditions.look())
-            remember(settings.cache_folder(), machine, executor.n_threads, executor.isa)
             status.clear()
             subject = _subject(model, arguments)
             if stdout:
@@ -232,17 +247,26 @@ def _measure(arguments: BenchArguments, streams: Streams, stdout: TextIO | None)
                 for test in tests
                 for measured in [measure(model, test, on_step=status.show)]
             ]
+            spent = _profile(model, tests[0], status) if arguments.profile else []
             if any(part.name == "decode" and part.ceiling for r in reports for part in r.parts):
                 status.show("memory again")
                 n_bytes = limits.buffer_bytes(machine.cache_bytes)
                 _, again = limits.measure_read(executor.n_threads, n_bytes)
                 reports = [replace(report, read_again_gb_s=again) for report in reports]
-                remember(
-                    settings.cache_folder(), reports[0].limits, executor.n_threads, executor.isa
-                )
+            block_format = main_format(model.file.tensors.values())
+            remember_run(settings.cache_folder(), reports[0], block_format)
         finally:
             status.clear()
-    return reports
+    return reports, spent
+
+
+def _profile(model: Model, test: BenchOptions, status: StatusLine) -> list[Spent]:
+    from localmix.bench.profile import profile
+    from localmix.execute.native import NativeExecutor
+
+    status.show("where the time goes")
+    assert isinstance(model.executor, NativeExecutor), "checked before"
+    return profile(model, model.executor, test)
 
 
 def _subject(model: Model, arguments: BenchArguments) -> Subject:
@@ -262,6 +286,7 @@ def _subject(model: Model, arguments: BenchArguments) -> Subject:
         threads=model.executor.n_threads,
         kv=model.executor.kv,
         weights=arguments.weights or WEIGHTS_MODES[0],
+        power=arguments.power or 100,
         reads_blocks=model.executor.reads_blocks,
         load_s=model.load_s,
         jit_s=model.executor.jit_s,

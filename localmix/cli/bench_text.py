@@ -12,6 +12,7 @@ from localmix.cli.terminal import console, write_fields, write_table
 if TYPE_CHECKING:
     from localmix.bench.compare import Change, Compared
     from localmix.bench.limits import Machine
+    from localmix.bench.profile import Spent
     from localmix.bench.report import Part, Report
     from localmix.bench.run import BenchOptions
     from localmix.bench.subject import Subject
@@ -42,13 +43,20 @@ def card(subject: Subject, machine: Machine, options: BenchOptions) -> Fields:
     return [
         *fields,
         ("model", f"{subject.name} · {subject.quantization} · {size} · {n_parameters} parameters"),
-        ("run by", f"{subject.executor}, weights {subject.weights}, cache {subject.kv}"),
+        (
+            "run by",
+            f"{subject.executor}, weights {subject.weights}, cache {subject.kv}{_power(subject)}",
+        ),
         (
             "a token",
             f"reads {units.size(per_token)}, takes {_operations(subject.cost.decode_operations())}",
         ),
         *_at_most(subject, machine, options, n_positions),
     ]
+
+
+def _power(subject: Subject) -> str:
+    return f", {subject.power} % of the time" if subject.power < 100 else ""
 
 
 def _cores(machine: Machine) -> str:
@@ -80,8 +88,13 @@ def _operations(n: float) -> str:
     return f"{n / 1e9:.1f} Gop" if n >= 1e9 else f"{n / 1e6:.1f} Mop"
 
 
-def write_results(reports: Sequence[Report], stdout: TextIO, compared: Compared | None) -> None:
-    """Write all tests as a table, then what it took, and what is to be said of it."""
+def write_results(
+    reports: Sequence[Report],
+    stdout: TextIO,
+    compared: Compared | None,
+    spent: Sequence[Spent] = (),
+) -> None:
+    """Write all tests as a table, then where time went and what it took, and what is to be said."""
     parts = [(report, part) for report in reports for part in report.parts]
     parts.sort(key=lambda pair: pair[1].name == "decode")  # prefill first, else as they were
     stdout.write("\n")
@@ -90,9 +103,27 @@ def write_results(reports: Sequence[Report], stdout: TextIO, compared: Compared 
     write_table(rows, stdout, header=header, right=(2, 3, 4))
     if stdout.isatty():  # in a pipe the table says it all
         _write_bars([part for _, part in parts], stdout)
+    _write_profile(spent, stdout)
     stdout.write("\n")
     _write_notes(held_back(reports), stdout)
     write_fields([*costs(reports), *differences(compared)], stdout)
+
+
+def _write_profile(spent: Sequence[Spent], stdout: TextIO) -> None:
+    """Write the share of each part of the work, a column for prefill and one for decode."""
+    names = sorted(
+        {part for one in spent for part in one.parts},
+        key=lambda part: -max(one.parts.get(part, 0.0) / one.seconds for one in spent),
+    )
+    if not names:
+        return
+    rows = [
+        (part, *(f"{100 * one.parts.get(part, 0.0) / one.seconds:.1f} %" for one in spent))
+        for part in names
+    ]
+    stdout.write("\n")
+    header = ("where time goes", *(one.name for one in spent))
+    write_table(rows, stdout, header=header, right=range(1, 1 + len(spent)))
 
 
 def _write_notes(notes: Sequence[str], stdout: TextIO) -> None:

@@ -21,6 +21,7 @@ from localmix.cli.terminal import (
 from localmix.errors import LocalmixError
 
 if TYPE_CHECKING:
+    from localmix.bench.conditions import Around
     from localmix.bench.tune import Tuning
     from localmix.engine.model import Model
     from localmix.engine.tuned import Tuned
@@ -37,6 +38,9 @@ def tune(
     forget: Annotated[
         bool, flag("--forget", text="Go back to what is usual.", group="Options")
     ] = False,
+    anyway: Annotated[
+        bool, flag("--anyway", text="Keep it even if other programs were busy.", group="Options")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Measure how a model runs best on this machine, and use that from then on.
@@ -45,6 +49,7 @@ def tune(
     together; the shape of the register tile. It takes a minute or two, and longer for large models.
     What is found counts for all models of the same shape and quantization.
     """
+    from localmix.bench import conditions
     from localmix.kernels.library import this_machine
     from localmix.registry.resolve import resolve
 
@@ -54,10 +59,13 @@ def tune(
         _remember(path, machine, None)
         console(streams.stderr).print(f"{model} runs as usual again", markup=False)
         return
+    start = conditions.look()
     found = _measured(path, machine, streams)
-    _remember(path, machine, found.best)
+    spoilt = _spoilt(conditions.around(start, conditions.look()), found.best)
+    if anyway or not spoilt:
+        _remember(path, machine, found.best)
     if json:
-        write_json(_record(model, found), streams.stdout)
+        write_json(_record(model, found, spoilt), streams.stdout)
         return
     rows = [
         (
@@ -72,6 +80,22 @@ def tune(
     write_table(rows, streams.stdout, header=header, right=(2, 3))
     streams.stdout.write("\n")
     write_fields(_fields(found.best, machine), streams.stdout)
+    if spoilt:
+        kept = "kept all the same" if anyway else "so nothing was kept; try again when it is quiet"
+        console(streams.stderr).print(f"{spoilt}; {kept}", style="warn", markup=False)
+
+
+def _spoilt(seen: Around, best: Tuned) -> str:
+    """Say why what was found may not be the best; empty if nothing speaks against it."""
+    from localmix.bench.conditions import OTHERS_PCT, others_pct
+    from localmix.cores import cores
+
+    others = others_pct(seen, max(best.n_threads, best.n_threads_few), cores().physical)
+    if others is not None and others > OTHERS_PCT:
+        return f"other programs took {others:.0f} % of the cores"
+    if seen.throttled:
+        return "heat slowed the CPU down"
+    return "the machine runs on its battery" if seen.on_battery else ""
 
 
 def _measured(path: Path, machine: Machine, streams: Streams) -> Tuning:
@@ -180,11 +204,10 @@ def _fields(best: Tuned, machine: Machine) -> list[tuple[str, str]]:
             f"{_words(best, 'prefill')}"
             + ("" if best.tile else f", tile {_tile(machine.tier.tile)}"),
         ),
-        ("kept in", str(settings.cache_folder() / "tuned.json")),
     ]
 
 
-def _record(model: str, found: Tuning) -> dict[str, Any]:
+def _record(model: str, found: Tuning, spoilt: str) -> dict[str, Any]:
     """The public JSON object of `tune --json`."""
     best = found.best
     return {
@@ -192,6 +215,7 @@ def _record(model: str, found: Tuning) -> dict[str, Any]:
         "threads": {"prefill": best.n_threads, "decode": best.n_threads_few},
         "chunk_tokens": best.chunk_tokens,
         "tile": list(best.tile) if best.tile else None,
+        "spoilt": spoilt or None,
         "trials": [
             {
                 "what": trial.what,

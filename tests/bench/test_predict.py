@@ -12,8 +12,10 @@ from localmix.bench.predict import (
     USUAL,
     USUAL_ERROR,
     Efficiency,
+    peak_gop_s,
     predict,
     predict_streamed,
+    reached_by,
 )
 from localmix.engine.memory import Needs
 
@@ -75,3 +77,23 @@ def test_a_faster_disk_and_more_room_are_faster():
 
     assert speed(6 * GB, 3.0) < speed(12 * GB, 3.0) < speed(12 * GB, 6.0) < fitting.decode_tok_s
     assert speed(24 * GB, 3.0) == pytest.approx(fitting.decode_tok_s)
+
+
+def test_what_a_run_reached_predicts_it_again():
+    run = {"prefill_tok_s": 60.0, "decode_tok_s": 9.0, "n_prompt": 300, "n_positions": 164.0}
+    reached = reached_by(COST, MACHINE, **run)
+    again = predict(COST, MACHINE, reached, n_prompt=300, n_positions=164.0)
+    assert again.prefill_tok_s == pytest.approx(60.0)
+    assert again.decode_tok_s == pytest.approx(9.0)
+    assert reached_by(COST, replace(MACHINE, int8_gop_s=None), **run) is None
+    assert (
+        reached_by(COST, MACHINE, **{**run, "prefill_tok_s": 1e9}) is None
+    )  # faster than attention
+
+
+def test_floats_are_held_against_the_peak_of_floats():
+    floats = replace(COST, n_float_weights=7 * GB)
+    assert (peak_gop_s(COST, MACHINE), peak_gop_s(floats, MACHINE)) == (2000.0, 400.0)
+    slow, quick = predict(floats, MACHINE), predict(COST, MACHINE)
+    assert slow.prefill_tok_s < quick.prefill_tok_s / 4
+    assert slow.decode_tok_s == quick.decode_tok_s

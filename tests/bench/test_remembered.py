@@ -4,10 +4,20 @@ import json
 from dataclasses import replace
 
 import pytest
+from support.bench import with_speeds
 
+from localmix.bench.conditions import Around
 from localmix.bench.limits import Machine
 from localmix.bench.predict import Efficiency
-from localmix.bench.remembered import recall, recall_efficiency, remember, remember_efficiency
+from localmix.bench.remembered import (
+    recall,
+    recall_efficiency,
+    remember,
+    remember_efficiency,
+    remember_run,
+)
+from localmix.bench.run import Series
+from localmix.engine.stats import Streamed
 from localmix.system import cpu_name
 
 HERE = Machine(cpu_name(), 2, 1000, 40.0, 900.0, 230.0, 30.0, 4)
@@ -69,3 +79,47 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
     (tmp_path / "file").write_text("no folder")
     remember(tmp_path / "file", HERE, 2, "avx2")
     assert recall(tmp_path / "file", 2, "avx2") is None
+
+
+WITH_PEAK = Machine(cpu_name(), 2, 1, 200.0, 8000.0, 800.0)
+
+
+def run_of(**changes):
+    """A run of bench in which 100 and 20 tok/s were reached of 571 and 33."""
+    given = with_speeds([100.0, 100.0], [20.0, 20.0])
+    subject = replace(given.subject, isa="avx2", **changes.pop("subject", {}))
+    options = replace(given.options, depth=0)
+    return replace(given, machine=WITH_PEAK, subject=subject, options=options, **changes)
+
+
+def test_a_run_is_kept_with_its_limits(tmp_path):
+    remember_run(tmp_path, run_of(), "Q4_K")
+    assert recall(tmp_path, 2, "avx2") == WITH_PEAK
+    reached = recall_efficiency(tmp_path, 2, "avx2", "Q4_K")
+    assert reached.decode == pytest.approx(20 * (4e9 + 50 * 1e6) / 200e9)
+    assert reached.prefill == pytest.approx(100 * 2 * (7e9 + 1e9 / 500) / 8000e9)
+
+
+def test_a_window_bounds_what_was_read(tmp_path):
+    remember_run(tmp_path, run_of(subject={"window": 10}), "Q4_K")
+    reached = recall_efficiency(tmp_path, 2, "avx2", "Q4_K")
+    assert reached.decode == pytest.approx(20 * (4e9 + 10 * 1e6) / 200e9)
+
+
+BUSY = Around(others_cpus=1.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"subject": {"power": 50}},
+        {"measured": replace(run_of().measured, decode_around=BUSY)},
+        {"measured": replace(run_of().measured, prefill_around=BUSY)},
+        {"measured": replace(run_of().measured, streamed=Streamed(1, 1, 1, 1.0, 1))},
+        {"measured": replace(run_of().measured, decode=Series(0))},
+    ],
+)
+def test_of_a_run_that_says_nothing_of_the_code_only_the_limits_are_kept(tmp_path, change):
+    remember_run(tmp_path, run_of(**change), "Q4_K")
+    assert recall_efficiency(tmp_path, 2, "avx2", "Q4_K") is None
+    assert recall(tmp_path, 2, "avx2") == WITH_PEAK

@@ -577,3 +577,53 @@ def test_a_page_without_a_place_is_said_before_anything_is_measured(
     result = cli("bench", str(path), "--html", str(tmp_path / place))
     assert (result.code, result.out, measured) == (1, "", [])
     assert "such as bench.html\n" in result.err
+
+
+# ---- where time goes, and power ------------------------------------------------------------------
+
+
+def test_profile_says_where_the_time_goes(cli, quick_machine):
+    sizes = ("-p", "64", "-n", "8", "-r", "1")
+    result = cli("bench", "tiny", *sizes, "--profile")
+    rows = [line.split() for line in result.out.splitlines()]
+    start = rows.index(["where", "time", "goes", "prefill", "decode"])
+    table = {
+        " ".join(row[:-4]): (float(row[-4]), float(row[-2])) for row in rows[start + 1 : start + 9]
+    }
+    assert {"experts", "attention", "barrier", "matrix products", "norms, rounding"} <= set(table)
+    for column in (0, 1):
+        assert sum(shares[column] for shares in table.values()) == pytest.approx(100, abs=0.5)
+    largest = [max(shares) for shares in table.values()]
+    assert largest == sorted(largest, reverse=True)
+    record = as_json(cli("bench", "tiny", *sizes, "--profile", "--json").out)
+    assert set(record["profile"]) == {"prefill", "decode"}
+    assert sum(record["profile"]["decode"]["pct"].values()) == pytest.approx(100)
+    assert "profile" not in as_json(cli("bench", "tiny", *sizes, "--json").out)
+
+
+def test_power_is_handed_on_and_said(cli, path, measured, monkeypatch):
+    loads, load = [], localmix.load
+
+    def watched(name, **options):
+        loads.append(options)
+        return load(name, **options)
+
+    monkeypatch.setattr(localmix, "load", watched)
+    result = cli("bench", str(path), "-p", "500", "-n", "100", "--power", "30")
+    assert "cache f16, 30 % of the time\n" in result.out
+    assert loads[0]["power"] == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--power", "0"), "--power must be from 1 to 100"),
+        (("--power", "101"), "--power must be from 1 to 100"),
+        (("--profile", "-o", "md"), "-o has no place for --profile"),
+        (("--profile", "--executor", "reference"), "native executor only"),
+    ],
+)
+def test_what_cannot_be_profiled_or_slowed_is_wrong_usage(cli, arguments, words):
+    result = cli("bench", "tiny", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert words in result.err

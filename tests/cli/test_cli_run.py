@@ -114,7 +114,7 @@ def test_load_is_told_only_what_was_said(cli, model):
     cli(
         "run", "m", "hi", "--ctx", "512", "--threads", "2", "--kv", "q8_0", "--weights",
         "resident", "--sliding-window", "64", "--experts", "3", "--expert-memory", "6GB",
-        "--executor", "reference",
+        "--executor", "reference", "--power", "60",
     )  # fmt: skip
     assert model.loads == [
         ("m", {}),
@@ -123,6 +123,7 @@ def test_load_is_told_only_what_was_said(cli, model):
             {
                 "n_ctx": 512,
                 "n_threads": 2,
+                "power": 60,
                 "kv": "q8_0",
                 "weights": "resident",
                 "sliding_window": 64,

@@ -23,6 +23,19 @@ def path(tmp_path, monkeypatch, kernel_cache):
     return str(write_model(tmp_path / "m.gguf", Shape(), quant=Q.Q8_0))
 
 
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch):
+    """A quiet machine, until a test says otherwise."""
+    from localmix.bench import conditions
+
+    def put(others_cpus=0.0, throttled=None, on_battery=None):
+        seen = conditions.Around(others_cpus, throttled, on_battery)
+        monkeypatch.setattr(conditions, "around", lambda start, end: seen)
+
+    put()
+    return put
+
+
 @pytest.fixture
 def found(monkeypatch):
     """Tuning that is over at once: two threads for prompts, one for tokens, chunks of 256."""
@@ -49,7 +62,6 @@ def test_what_was_tried_and_what_is_best_is_shown(cli, path, found):
         "\n"
         "tokens   1 thread\n"
         f"prompts  2 threads, chunks of 256, tile {tile}\n"
-        f"kept in  {settings.cache_folder() / 'tuned.json'}\n"
     )
 
 
@@ -65,6 +77,27 @@ def test_it_is_used_from_then_on_until_it_is_forgotten(cli, path, found):
     assert (result.code, result.out) == (0, "")
     assert result.err == f"{path} runs as usual again\n"
     assert how() == usual
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ({"others_cpus": 30.0}, "other programs took"),
+        ({"throttled": True}, "heat slowed the CPU down"),
+        ({"on_battery": True}, "the machine runs on its battery"),
+    ],
+)
+def test_what_a_busy_machine_found_is_not_kept_unless_asked(
+    cli, path, found, surroundings, seen, words
+):
+    surroundings(**seen)
+    result = cli("tune", path)
+    assert result.err.startswith(words)
+    assert "so nothing was kept; try again when it is quiet" in result.err
+    assert not (settings.cache_folder() / "tuned.json").exists()
+    assert words in json.loads(cli("tune", path, "--json").out)["spoilt"]
+    assert "kept all the same" in cli("tune", path, "--anyway").err
+    assert (settings.cache_folder() / "tuned.json").exists()
 
 
 def test_json_has_the_choices_and_the_trials(cli, path, found):
