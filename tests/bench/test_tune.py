@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from localmix.bench.tune import MARGIN, thread_counts, tune
+from localmix.bench.tune import MARGIN, ROUNDS, thread_counts, tune
 from localmix.cores import Cores
 from localmix.engine.tuned import Tuned
 
@@ -90,3 +90,22 @@ def test_a_machine_that_slows_down_slows_both():
     slower = itertools.count()
     found = tune(lambda what, choices, n: 0.9 ** next(slower), Cores(4, 0, 4), [(1, 8)])
     assert found.best == Tuned(2, 2)
+
+
+def test_a_challenger_that_loses_a_turn_is_not_measured_again():
+    lucky = iter([1.0, 1.2, 1.0, 0.9])  # champion, challenger, champion, challenger
+    asked = []
+
+    def measure(what, choices, n_tokens):
+        asked.append(choices)
+        return next(lucky) if what == "decode" else 1.0
+
+    found = tune(measure, Cores(2, 0, 2))
+    assert found.trials[0].turns == ((1.0, 1.2), (1.0, 0.9))
+    assert not found.trials[0].wins
+    assert (found.trials[0].tok_s, found.trials[0].champion_tok_s) == (1.05, 1.0)
+
+
+def test_a_challenger_that_wins_is_measured_every_time():
+    found = tune(machine(), Cores(2, 0, 2))
+    assert [len(trial.turns) for trial in found.trials] == [ROUNDS, ROUNDS, 1, 1]

@@ -41,9 +41,9 @@ def found(monkeypatch):
     """Tuning that is over at once: two threads for prompts, one for tokens, chunks of 256."""
     best = Tuned(2, 1, 256)
     trials = (
-        bench_tune.Trial("decode", Tuned(1, 2), 9.0, 10.0),
-        bench_tune.Trial("prefill", Tuned(2, 1), 80.0, 50.0),
-        bench_tune.Trial("prefill", best, 88.0, 80.0),
+        bench_tune.Trial("decode", Tuned(1, 2), ((10.0, 9.0),)),
+        bench_tune.Trial("prefill", Tuned(2, 1), ((50.0, 80.0),)),
+        bench_tune.Trial("prefill", best, ((80.0, 88.0),)),
     )
     tuning = bench_tune.Tuning(best, trials)
     monkeypatch.setattr(bench_tune, "tune", lambda *arguments: tuning)
