@@ -33,7 +33,7 @@ from localmix.errors import (
 )
 
 if TYPE_CHECKING:
-    from localmix.bench.recommend import Recommendation
+    from localmix.advice.ranking import Recommendation
     from localmix.engine import Model
 
 __version__ = "0.1.0"
@@ -133,8 +133,8 @@ def recommend(
         LocalmixError: an argument is none of these, or a catalog cannot be read.
     """
     from localmix import settings
-    from localmix.bench.advice import advise
-    from localmix.bench.candidates import Wishes
+    from localmix.advice.candidates import Wishes
+    from localmix.advice.this_machine import advise
 
     wishes = Wishes(task, response, domain, compute)
     return advise(wishes, settings.home(), settings.cache_folder())

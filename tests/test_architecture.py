@@ -19,7 +19,7 @@ FLOORS = [
     {"execute"},
     {"engine"},
     {"bench", "conversation"},
-    {"doctor"},
+    {"doctor", "advice"},
     {"cli"},
     {"__main__"},
 ]

@@ -113,7 +113,7 @@ def _from_catalog(
     subject: Subject, machine: Machine, n_ctx: int | None, kv: str, free_bytes: int | None
 ) -> Outlook:
     """Say what to expect of a model whose header cannot be read now."""
-    from localmix.bench.candidates import Candidate, Memory, Speed, active_share
+    from localmix.advice.candidates import Candidate, Memory, Speed, active_share
     from localmix.bench.cost import TokenCost
     from localmix.bench.outlook import Outlook
     from localmix.bench.predict import USUAL_ERROR, Prediction

@@ -11,7 +11,7 @@ from localmix.cli.progress import shown_measuring
 from localmix.cli.terminal import Streams, console, write_json, write_table
 
 if TYPE_CHECKING:
-    from localmix.bench.recommend import Recommendation
+    from localmix.advice.ranking import Recommendation
 
 EXAMPLES = """
 localmix recommend
@@ -76,8 +76,8 @@ def recommend(
     Speeds are predictions. Results of benchmarks are published ones, with their sources; where
     there are none, it says so.
     """
-    from localmix.bench.advice import advise
-    from localmix.bench.candidates import CHOICES, Wishes
+    from localmix.advice.candidates import CHOICES, Wishes
+    from localmix.advice.this_machine import advise
 
     said = {"task": task, "response": response, "domain": domain, "compute": compute}
     for name, value in said.items():

@@ -149,7 +149,7 @@ def _on_the_hub(name: str, catalogued: Catalogued | None, streams: Streams) -> S
 
 def _catalogued(name: str) -> Catalogued | None:
     """Ask the catalog for a name; None for any that is not its own."""
-    from localmix.bench.scores import published_perplexities
+    from localmix.advice.scores import published_perplexities
     from localmix.errors import ModelNotFound
     from localmix.registry.catalog_file import load_catalog
     from localmix.registry.names import AliasName, parse_name

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localmix.bench.candidates import TYPICAL, Memory, Speed, Wishes
-from localmix.bench.recommend import Recommendation, rank
+from localmix.advice.candidates import TYPICAL, Memory, Speed, Wishes
+from localmix.advice.ranking import Recommendation, rank
 from localmix.bench.remembered import known_machine
 from localmix.engine import memory
 from localmix.registry.catalog_file import load_catalog

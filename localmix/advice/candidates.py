@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from localmix.advice.scores import BENCHMARKS_OF
 from localmix.bench.limits import CACHE_BYTES_GUESS
 from localmix.bench.predict import USUAL
-from localmix.bench.scores import BENCHMARKS_OF
 from localmix.engine import memory as engine_memory
 from localmix.engine.fit import PROGRAM_BYTES, USUAL_CACHE_BYTES, Verdict, verdict_of
 from localmix.engine.load import DEFAULT_CONTEXT

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from localmix.bench.candidates import (
+from localmix.advice.candidates import (
     ORDER,
     READING_TOK_S,
     RUNS,
@@ -25,8 +25,8 @@ from localmix.bench.candidates import (
     chosen,
     loss,
 )
-from localmix.bench.reasons import ANSWERS_WANTED, reasons
-from localmix.bench.scores import Quality, qualities
+from localmix.advice.reasons import ANSWERS_WANTED, reasons
+from localmix.advice.scores import Quality, qualities
 from localmix.engine.fit import Verdict
 from localmix.registry.catalog import CatalogEntry, Quantization
 

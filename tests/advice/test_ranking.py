@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from localmix.bench.candidates import (
+from localmix.advice.candidates import (
     CHOICES,
     DOMAINS,
     ORDER,
@@ -21,8 +21,8 @@ from localmix.bench.candidates import (
     loss,
     prefill_tok_s,
 )
-from localmix.bench.recommend import rank
-from localmix.bench.scores import BENCHMARKS_OF, TUNED_KEEPS, UNKNOWN_KEEPS, qualities
+from localmix.advice.ranking import rank
+from localmix.advice.scores import BENCHMARKS_OF, TUNED_KEEPS, UNKNOWN_KEEPS, qualities
 from localmix.engine import memory as engine_memory
 from localmix.engine.fit import PROGRAM_BYTES
 from localmix.errors import LocalmixError

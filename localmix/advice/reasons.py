@@ -7,8 +7,8 @@ predictions and say `about`.
 from __future__ import annotations
 
 from localmix import units
-from localmix.bench.candidates import READING_TOK_S, Candidate, Wishes, attended, loss
-from localmix.bench.scores import BENCHMARKS_OF, Quality, titles
+from localmix.advice.candidates import READING_TOK_S, Candidate, Wishes, attended, loss
+from localmix.advice.scores import BENCHMARKS_OF, Quality, titles
 from localmix.registry.catalog import CatalogEntry
 
 ANSWERS_WANTED = ("conversation", "qa", "reasoning")

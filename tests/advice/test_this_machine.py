@@ -7,8 +7,9 @@ import pytest
 
 import localmix
 from localmix import settings
-from localmix.bench import advice, limits
-from localmix.bench.candidates import TYPICAL, Wishes
+from localmix.advice import this_machine
+from localmix.advice.candidates import TYPICAL, Wishes
+from localmix.bench import limits
 from localmix.bench.limits import Machine
 from localmix.bench.predict import USUAL
 from localmix.engine import memory
@@ -35,7 +36,7 @@ def ask(tmp_path, monkeypatch):
     def ask(n_threads=2, on_measure=lambda: None, **wishes):
         monkeypatch.setenv("LOCALMIX_THREADS", str(n_threads))
         folders = tmp_path / "home", tmp_path / "cache"
-        return advice.advise(Wishes(**wishes), *folders, on_measure)
+        return this_machine.advise(Wishes(**wishes), *folders, on_measure)
 
     return ask
 
@@ -85,7 +86,7 @@ def test_the_model_inside_the_package_has_its_size(ask, measured):
 def test_localmix_recommend_is_the_same(measured):
     rows = localmix.recommend(task="code", response="batch", domain="specific", compute="medium")
     wishes = Wishes("code", "batch", "specific", "medium")
-    assert rows == advice.advise(wishes, settings.home(), settings.cache_folder())
+    assert rows == this_machine.advise(wishes, settings.home(), settings.cache_folder())
     with pytest.raises(localmix.LocalmixError, match="task cannot be 'chess'") as caught:
         localmix.recommend(task="chess")
     assert "give task one of conversation," in caught.value.hint
