@@ -12,6 +12,7 @@ from localmix.text.sampling import (
     SamplingOptions,
     bias_and_penalize,
     draw,
+    kth_highest,
     log_probability,
     min_p,
     sample,
@@ -244,3 +245,28 @@ def test_fast_sampling_is_slow_sampling(logits, k, p, least, temperature, coin):
 def test_softmax_adds_up_to_one():
     assert softmax(np.array([1000.0, 0.0, -1000.0])).tolist() == [1.0, 0.0, 0.0]
     assert softmax(np.arange(50.0), 3.0).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("n", [5, 300, 2048, 32_000, 32_001, 128_256])
+def test_the_kth_highest_is_that_of_a_sorted_list(n):
+    rng = np.random.default_rng(n)
+    for logits in (
+        rng.standard_normal(n).astype(np.float32),
+        rng.integers(0, 3, n).astype(np.float32),  # many equals
+        np.sort(rng.standard_normal(n).astype(np.float32)),  # the highest all in one block
+        np.where(rng.random(n) < 0.99, -np.inf, 1.0).astype(np.float32),
+    ):
+        ranked = np.sort(logits)[::-1]
+        for k in (1, 2, 40, 255, 256, 257, n - 1):
+            if 0 < k < n:
+                assert kth_highest(logits, k) == ranked[k - 1]
+
+
+def test_log_probability_is_that_of_float64_to_six_digits():
+    rng = np.random.default_rng(3)
+    for scale in (0.1, 3.0, 30.0):
+        logits = (rng.standard_normal(32_000) * scale).astype(np.float32)
+        wide = logits.astype(np.float64)
+        exact = wide - wide.max() - np.log(np.exp(wide - wide.max()).sum())
+        for token in (0, 5, int(np.argmax(logits)), int(np.argmin(logits))):
+            assert log_probability(logits, token) == pytest.approx(exact[token], abs=2e-6)
