@@ -493,7 +493,7 @@ def test_what_is_left_in_scratch_memory_does_not_matter(tmp_path, junk, chunk):
         rows = []
         for start in range(0, len(IDS), chunk):
             if byte is not None:
-                for scratch in executor._team._scratch:
+                for scratch in executor._team(executor.n_threads)._scratch:
                     view_of(scratch)[:] = byte
             rows.append(executor.run(Batch.of(IDS[start : start + chunk], start), cache))
         results.append(np.concatenate(rows))

@@ -278,7 +278,7 @@ def test_ctrl_c_in_a_prompt_raises_and_the_executor_still_computes_rightly(tmp_p
     interrupted._library.addresses["quantize"] = kernel.address
     cache = RingCache(config, n_ctx=64, n_chunk=40)
     interrupted.run(Batch.of(IDS, 0), cache)  # makes the team
-    interrupted._team.state[State.COST_PER_POLL] = 0
+    interrupted._team(n_threads).state[State.COST_PER_POLL] = 0
     kernel.armed[:] = 1
     with pytest.raises(KeyboardInterrupt):
         interrupted.run(Batch.of(IDS, 0), cache)
