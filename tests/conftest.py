@@ -1,6 +1,8 @@
 """What every test may rely on: no real home, no settings of yours, no network but the loopback."""
 
+import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +13,12 @@ PLACES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG
 
 @pytest.fixture(scope="session")
 def kernel_cache(tmp_path_factory):
-    """One folder of compiled kernels for the whole run: each is compiled once."""
-    return tmp_path_factory.mktemp("kernels")
+    """One folder of compiled kernels for the whole run: each is compiled once.
+
+    LOCALMIX_TEST_KERNELS names one that is kept: an emulator takes minutes to compile.
+    """
+    kept = os.environ.get("LOCALMIX_TEST_KERNELS")
+    return Path(kept) if kept else tmp_path_factory.mktemp("kernels")
 
 
 @pytest.fixture(autouse=True)

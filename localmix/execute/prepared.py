@@ -25,6 +25,7 @@ from localmix.kernels import isa
 from localmix.kernels.layout import (
     FEW,
     KEYS_PER_BLOCK,
+    LINE,
     STRIP,
     WORD,
     AttentionTile,
@@ -60,7 +61,7 @@ class PreparedTape:
         self._counts_now = np.zeros((0, 2), np.int64)
         self._n_used = {op.i_layer: op.n_used for op in self._plan.ops if isinstance(op, ops.Route)}
         n_steps = len(self._records)
-        self._counters = np.zeros((n_steps, 8), np.int64)  # a cache line each
+        self._counters = np.zeros((n_steps, LINE // WORD), np.int64)  # not in one cache line
         self._state = np.zeros(len(State), np.int64)
         self._positions = np.zeros(most, np.int32)  # (T,)
         self._sequences = np.zeros(most, np.int64)  # (T,)

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 
@@ -20,7 +19,7 @@ import numpy.typing as npt
 
 from localmix.execute.buffers import Arena, Buffer, view_of
 from localmix.kernels.layout import LINE, STATE_WORDS, WORD, State
-from localmix.kernels.library import Library
+from localmix.kernels.library import Kernel, Library
 
 Int64s = npt.NDArray[np.int64]
 
@@ -57,7 +56,9 @@ class Team:
             seen = self._arena.take(LINE)
             arguments = (library, self._arena, self._state, seen, i, self._scratch[i], self._bell)
             threading.Thread(target=_work, args=arguments, daemon=True).start()
-        weakref.finalize(self, _dismiss, self.state, self._bell, self._arena)
+        weakref.finalize(
+            self, _dismiss, self.state, self._state, self._announce, self._bell, self._arena
+        )
 
     def run(self) -> None:
         """Walk the tape that the state names.
@@ -83,12 +84,15 @@ class Team:
             raise KeyboardInterrupt
 
     def _call_back(self) -> None:
-        """Ctrl-C came between two lines of `run`: wait until no worker is inside a kernel."""
+        """Ctrl-C came between two lines of `run`: wait until no worker is inside a kernel.
+
+        A walk that is cancelled from its start does nothing else, and what workers wrote is seen
+        behind it.
+        """
         self.state[State.CANCEL] = 1
         with self._bell:
             self._bell.notify_all()
-        while self.state[State.LEFT] < self.state[State.N_THREADS] - 1:
-            time.sleep(0.001)
+        self._walk(0, self._state.address, 0, self._scratch[0].address)
 
 
 class _Signals:
@@ -139,11 +143,17 @@ def _work(
             return
 
 
-def _dismiss(state: Int64s, bell: threading.Condition, arena: Arena) -> None:
-    """Send the workers home; they hold the arena until they have left."""
+def _dismiss(
+    state: Int64s, buffer: Buffer, announce: Kernel, bell: threading.Condition, arena: Arena
+) -> None:
+    """Send the workers home; they hold the arena until they have left.
+
+    A worker that saw the new generation before the −1 would walk a tape that is gone, and the two
+    may come in any order on Arm unless the generation is counted as for a batch.
+    """
     with bell:
         state[State.N_OPS] = -1
-        state[State.GENERATION] += 1
+        announce(0, buffer.address, 0, 0)
         bell.notify_all()
 
 

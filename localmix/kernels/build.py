@@ -22,6 +22,7 @@ from typing import Any
 
 from llvmlite import binding as llvm
 
+from localmix.json_file import take_place
 from localmix.kernels.library import N_ARGUMENTS, entry_of, sealed
 
 SOURCES = ("activations", "attention", "experts", "kv", "matmul", "peak", "threads")
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     machine = target_machine(triple, cpu, features)
     for name, module in compile_kernels(names, machine):
         if os.environ.get(ASSEMBLY):
-            (Path(folder) / f"{name}.s").write_text(machine.emit_assembly(module))
+            (Path(folder) / f"{name}.s").write_text(machine.emit_assembly(module), encoding="utf-8")
         publish(Path(folder) / f"{name}.o", sealed(machine.emit_object(module)))
         sys.stdout.write(name + "\n")
         sys.stdout.flush()
@@ -60,7 +61,7 @@ def publish(path: Path, content: bytes) -> None:
     """Write a file so that others see it whole or not at all."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_bytes(content)
-    draft.replace(path)
+    take_place(draft, path)
 
 
 def compile_kernels(names: list[str], machine: Any) -> Iterator[tuple[str, Any]]:

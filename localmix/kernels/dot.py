@@ -29,6 +29,7 @@ from localmix.kernels.target import TIER
 from localmix.kernels.vectors import I8, I16, I32, I64, Vec, call, read, repeated, shuffled
 
 IS_AVX = TIER.dot in ("vpdpbusd", "maddubs")
+IS_NEON = TIER.dot in ("sdot", "smmla")
 
 
 def vector(element: Any, lanes: int) -> Any:
@@ -50,7 +51,7 @@ def emit_dot(b: Any, acc: Any, w: Any, x: Any, signed: bool) -> Any:
         if TIER.dot == "vpdpbusd":
             return call(b, f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", acc.type, acc, w, x)
         return b.add(acc, emit_pair_dot(b, emit_maddubs(b, w, x), repeated(b, I16(1), 2 * lanes)))
-    if TIER.dot in ("sdot", "smmla"):
+    if IS_NEON:
         return _in_pieces(b, 4, _sdot, acc, w, x)
     return _plain_dot(b, acc, w, x, signed)
 
@@ -75,18 +76,17 @@ def emit_pair_dot(b: Any, x: Any, y: Any) -> Any:
 
 
 def emit_scaled_dot(b: Any, acc: Any, products: Any, scales: Any, signed: bool) -> Any:
-    """Write `scaled_dot`: for each (w, x) 4n bytes, 2n scales of int16, acc of n int32.
+    """Write `scaled_dot`: for each (w, x) 4n bytes, scales as `spread_scales` has them, n sums.
 
     On x86 two vectors of products are added before they are scaled if int16 holds their sum, as it
     does for weights up to 64.
     """
     lanes = acc.type.count
     if not IS_AVX:
-        of_lane = b.sext(shuffled(b, scales, scales, range(0, 2 * lanes, 2)), acc.type)
         total = zeros(I32, lanes)
         for w, x in products:
             total = emit_dot(b, total, w, x, signed)
-        return b.add(acc, b.mul(total, of_lane))
+        return b.add(acc, b.mul(total, scales))
     if signed:
         products = [(_magnitude(b, w), _with_sign_of(b, x, w)) for w, x in products]
     pairs = [emit_maddubs(b, w, x) for w, x in products]
@@ -161,7 +161,7 @@ def emit_look_up(b: Any, table: list[int], index: Any) -> Any:
     repeats = shuffled(b, entries, entries, [i % 16 for i in range(lanes)])
     if IS_AVX and lanes == 32:
         return call(b, "llvm.x86.avx2.pshuf.b", index.type, repeats, index)
-    if TIER.dot in ("sdot", "smmla"):
+    if IS_NEON:
         halves = [shuffled(b, index, index, range(16 * i, 16 * i + 16)) for i in range(lanes // 16)]
         found = [
             call(b, "llvm.aarch64.neon.tbl1.v16i8", vector(I8, 16), entries, h) for h in halves
@@ -175,10 +175,16 @@ def emit_look_up(b: Any, table: list[int], index: Any) -> Any:
 
 
 def emit_spread(b: Any, scales: Any, first: int, second: int) -> Any:
-    """Two of eight or sixteen scales, eight times each: for the pairs of 32 bytes."""
+    """Two of eight or sixteen scales, eight times each: for the pairs of 32 bytes.
+
+    Where sums of int32 are scaled, four times each as int32.
+    """
     n, index = scales.type.count, [first] * 8 + [second] * 8
     if not IS_AVX:
-        return shuffled(b, scales, scales, index)
+        wide = b.sext(scales, vector(I32, n))
+        if IS_NEON:
+            return _lanes_of(b, wide, index[::2])
+        return shuffled(b, wide, wide, index[::2])
     if TIER.dot == "vpdpbusd" and TIER.lane_bytes == 64:
         kind = vector(I16, 16)
         wide = shuffled(b, scales, scales, range(16)) if n == 8 else scales
@@ -190,6 +196,19 @@ def emit_spread(b: Any, scales: Any, first: int, second: int) -> Any:
     return b.bitcast(picked, vector(I16, 16))
 
 
+def _lanes_of(b: Any, wide: Any, index: list[int]) -> Any:
+    """Four lanes of each register as one number, by which Arm multiplies as it stands there.
+
+    Hidden, since LLVM would repeat first and widen then, each of the numbers alone.
+    """
+    out = []
+    for place in index[::4]:
+        first = place // 4 * 4
+        four = emit_hidden(b, shuffled(b, wide, wide, range(first, first + 4)))
+        out.append(shuffled(b, four, four, [place - first] * 4))
+    return shuffled(b, out[0], out[1], range(8))
+
+
 def unknown(b: Any, element: Any, values: list[int]) -> Any:
     """A constant vector that LLVM cannot look into, behind an empty piece of assembly.
 
@@ -199,10 +218,15 @@ def unknown(b: Any, element: Any, values: list[int]) -> Any:
     return emit_hidden(b, constant)
 
 
-def emit_hidden(b: Any, x: Any) -> Any:
-    """x itself, as far as LLVM can tell from anywhere. `x` names a vector register of the CPU."""
-    out = b.asm(ir.FunctionType(x.type, [x.type]), "", "=x,0", [x], side_effect=False)
-    set.update(out.attributes, ("readnone", "nounwind", "willreturn"))
+def emit_hidden(b: Any, x: Any, in_order: bool = False) -> Any:
+    """x itself, as far as LLVM can tell from anywhere; `x` and `w` are registers of vectors.
+
+    In order: what is read from memory afterwards is not read before x is there.
+    """
+    kind, place = ir.FunctionType(x.type, [x.type]), "=w,0" if IS_NEON else "=x,0"
+    out = b.asm(kind, "", place, [x], side_effect=in_order)
+    if not in_order:
+        set.update(out.attributes, ("readnone", "nounwind", "willreturn"))
     return out
 
 
@@ -263,7 +287,8 @@ def _spread(scales: Any, index: list[tuple[int, int]]) -> Any:
             out = b.insert_value(out, emit_spread(b, args[0], first, second), i)
         return out
 
-    return types.UniTuple(Vec(16, "i16"), len(index))(scales), gen
+    kind = Vec(16, "i16") if IS_AVX else Vec(8, "i32")
+    return types.UniTuple(kind, len(index))(scales), gen
 
 
 @intrinsic

@@ -19,7 +19,7 @@ from localmix.kernels.layout import STRIP
 from localmix.kernels.panel import size
 from localmix.kernels.panel_layout import ROWS, STEP, Panel
 from localmix.kernels.simd import convert, prefetch, store_f32, take
-from localmix.kernels.target import TIER
+from localmix.kernels.target import FETCHED, TIER
 from localmix.kernels.vectors import I32, I64, F32x8, F32x16, shuffled, write
 
 
@@ -89,7 +89,7 @@ def expander(block: KBlock | SmallBlock, panel: Panel) -> Callable[..., Any]:
     n_bytes = block.n_bytes
     step_bytes = panel.n_bytes(n_weights)
     bytes_of_panel = size(panel)
-    lines_apart = max(1, 64 // n_bytes)
+    lines_apart = max(1, FETCHED // n_bytes)
 
     @inline
     def expand(rows, row_bytes, n_valid, n_in, out):

@@ -16,10 +16,10 @@ from localmix.kernels.blocks import FloatFormat
 from localmix.kernels.jit import inline
 from localmix.kernels.layout import STRIP
 from localmix.kernels.panel import zero_sums
-from localmix.kernels.panel_layout import COLUMNS, FLOATS, ROWS, SUMS
+from localmix.kernels.panel_layout import COLUMNS, FLOATS, ROWS, SUMS, in_every_lane
 from localmix.kernels.simd import scatter
 from localmix.kernels.target import TIER
-from localmix.kernels.vectors import FLOAT, I64, call, read, repeated
+from localmix.kernels.vectors import FLOAT, I64, call, read
 
 
 @intrinsic
@@ -31,7 +31,7 @@ def add_outer(typing: Any, sums: Any, w: Any, x: Any) -> Any:
         for k in range(SUMS.count):
             r, c = divmod(k, COLUMNS)
             row = read(b, b.add(w, I64(r * TIER.lane_bytes)), FLOATS.ir)
-            column = repeated(b, read(b, b.add(x, I64(4 * c)), FLOAT), TIER.lanes)
+            column = in_every_lane(b, x, FLOAT, c)
             old = b.extract_value(sums, k)
             new = call(b, f"llvm.fmuladd.v{TIER.lanes}f32", FLOATS.ir, row, column, old)
             sums = b.insert_value(sums, new, k)

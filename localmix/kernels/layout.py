@@ -10,8 +10,10 @@ from collections import namedtuple
 from typing import Any, NamedTuple
 
 WORD = 8
-LINE = 64
-"""Bytes of a cache line: counters that different threads touch lie apart."""
+LINE = 128
+"""What different threads write lies so many bytes apart: a cache line of Apple silicon, and two of
+x86, which fetches them in pairs.
+"""
 
 FEW = 8
 """Batches of up to so many rows read weights row by row; longer ones expand strips of rows."""
@@ -32,8 +34,11 @@ def _fields(names: str, start: int = 0) -> Any:
 State = _fields(
     """
     CANCEL PAD_1 PAD_2 PAD_3 PAD_4 PAD_5 PAD_6 PAD_7
-    ARRIVED PAD_9 PAD_10 PAD_11 PAD_12 PAD_13 PAD_14 PAD_15
-    GENERATION LEFT PAD_18 PAD_19 PAD_20 PAD_21 PAD_22 PAD_23
+    PAD_8 PAD_9 PAD_10 PAD_11 PAD_12 PAD_13 PAD_14 PAD_15
+    ARRIVED PAD_17 PAD_18 PAD_19 PAD_20 PAD_21 PAD_22 PAD_23
+    PAD_24 PAD_25 PAD_26 PAD_27 PAD_28 PAD_29 PAD_30 PAD_31
+    GENERATION LEFT PAD_34 PAD_35 PAD_36 PAD_37 PAD_38 PAD_39
+    PAD_40 PAD_41 PAD_42 PAD_43 PAD_44 PAD_45 PAD_46 PAD_47
     N_THREADS POLL YIELD COST_PER_POLL
     N_OPS TAPE CHUNKS COUNTERS PROFILE PROFILE_BYTES
     FEW_ROWS N_ROWS POSITIONS SEQUENCES SLOTS COSINES SINES TILES
@@ -46,7 +51,7 @@ State = _fields(
 Words that are written while others wait have a cache line of their own.
 """
 
-STATE_WORDS = 64
+STATE_WORDS = 80
 RECORD_WORDS = 24
 STEP_BYTES = 2 * WORD
 """For each step of a batch: how many chunks it has, and about how many operations a chunk is."""

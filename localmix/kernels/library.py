@@ -102,7 +102,17 @@ def machine_at(asked: str | None, tile: isa.Tile | None = None) -> Machine:
     if tile is not None:
         tier = tier.with_tile(tile)
     cpu = llvm.get_host_cpu_name() if tier.name != "generic" else ""
-    return Machine(tier, llvm.get_process_triple(), cpu, isa.features_for(tier, features))
+    triple = triple_for(llvm.get_process_triple())
+    return Machine(tier, triple, cpu, isa.features_for(tier, features))
+
+
+def triple_for(process: str) -> str:
+    """Name what kernels are made for, given what this process is.
+
+    On Windows its calling convention, but ELF objects, as Numba makes them: COFF objects of LLVM
+    have negative offsets, which its own linker for processes takes for huge ones, and it aborts.
+    """
+    return f"{process}-elf" if "-windows-" in process else process
 
 
 def host_features() -> dict[str, bool]:
@@ -110,15 +120,26 @@ def host_features() -> dict[str, bool]:
     return dict(llvm.get_host_cpu_features()) | arm_features()
 
 
+def auxiliary(kind: int) -> int:
+    """A word that Linux gives a program when it starts, by its number; 0: it gives none."""
+    function = ctypes.CDLL(None).getauxval
+    function.argtypes, function.restype = [ctypes.c_ulong], ctypes.c_ulong
+    return int(function(kind))
+
+
 def arm_features(
     machine: str = platform.machine(),
     system: str = sys.platform,
-    cpuinfo: Path = Path("/proc/cpuinfo"),
+    word: Callable[[int], int] = auxiliary,
 ) -> dict[str, bool]:
-    """What an Arm CPU has, which LLVM does not tell: it says nothing on macOS, little on Linux.
+    """What an Arm CPU has, which LLVM does not tell: it says nothing on macOS, little elsewhere.
+
+    Linux is asked for the words that describe the CPU to programs, not for /proc/cpuinfo: that may
+    be of another machine, under an emulator or in a container.
 
     Source: Apple, "Determining instruction set characteristics" (sysctl hw.optional.arm); Linux,
-    Documentation/arch/arm64/elf_hwcaps.rst.
+    Documentation/arch/arm64/elf_hwcaps.rst, arch/arm64/include/uapi/asm/hwcap.h; Microsoft,
+    IsProcessorFeaturePresent.
     """
     if machine.lower() not in ("arm64", "aarch64"):
         return {}
@@ -126,18 +147,37 @@ def arm_features(
     if system == "darwin":
         for feature, name in _APPLE_FEATURES.items():
             found[feature] = sysctl(f"hw.optional.arm.{name}") == "1"
-        return found
-    try:
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return found
-    lines = [line for line in text.splitlines() if line.startswith("Features")]
-    flags = set(lines[0].partition(":")[2].split()) if lines else set()
-    return found | {feature: name in flags for feature, name in _LINUX_FEATURES.items()}
+    elif system == "linux":
+        for feature, (kind, bit) in _LINUX_FEATURES.items():
+            found[feature] = bool(word(kind) >> bit & 1)
+    elif system == "win32":
+        found |= _windows_features()
+    return found
 
 
-_APPLE_FEATURES = {"dotprod": "FEAT_DotProd", "i8mm": "FEAT_I8MM", "fullfp16": "FEAT_FP16"}
-_LINUX_FEATURES = {"dotprod": "asimddp", "i8mm": "i8mm", "fullfp16": "asimdhp"}
+_APPLE_FEATURES = {
+    "dotprod": "FEAT_DotProd",
+    "i8mm": "FEAT_I8MM",
+    "fullfp16": "FEAT_FP16",
+    "lse": "FEAT_LSE",
+}
+_HWCAP, _HWCAP2 = 16, 26
+_LINUX_FEATURES = {
+    "dotprod": (_HWCAP, 20),
+    "i8mm": (_HWCAP2, 13),
+    "fullfp16": (_HWCAP, 10),
+    "lse": (_HWCAP, 8),
+}
+_WINDOWS_FEATURES = {"dotprod": 43, "i8mm": 66, "fullfp16": 67, "lse": 34}
+"""PF_ARM_V82_DP, V82_I8MM, V82_FP16 and V81_ATOMIC; an older Windows denies the newer ones."""
+
+
+def _windows_features() -> dict[str, bool]:
+    found: dict[str, bool] = {}
+    if sys.platform == "win32":
+        has = ctypes.WinDLL("kernel32").IsProcessorFeaturePresent
+        found = {feature: bool(has(number)) for feature, number in _WINDOWS_FEATURES.items()}
+    return found
 
 
 def load(
@@ -272,7 +312,9 @@ def _link(machine: Machine, objects: dict[str, bytes | None], compile_s: float) 
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(machine.triple)
     builder = target.create_target_machine(reloc="pic", codemodel="small", jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), builder)
+    # On Windows code and constants must lie beside each other: nothing else promises that they do.
+    beside = True if sys.platform == "win32" else None
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), builder, use_lmm=beside)
     for name, content in objects.items():
         if content is None:
             raise LocalmixError(

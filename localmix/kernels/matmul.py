@@ -19,7 +19,6 @@ from localmix.kernels.k_blocks import K_BLOCKS
 from localmix.kernels.layout import (
     FEW,
     GROUP_BYTES,
-    LINE,
     STRIP,
     WORD,
     Finish,
@@ -30,7 +29,7 @@ from localmix.kernels.layout import (
 from localmix.kernels.panel import store_sums
 from localmix.kernels.simd import load, load_f32, prefetch, store, store_f32
 from localmix.kernels.small_blocks import FLOAT_FORMATS, SMALL_BLOCKS
-from localmix.kernels.target import TIER
+from localmix.kernels.target import FETCHED, TIER
 from localmix.kernels.vectors import F32x16
 
 COLUMNS, ROWS = TIER.tile_columns, TIER.panel_rows
@@ -134,7 +133,8 @@ def _many_columns(
         n_in, row_bytes = field(record, Matmul.N_IN), field(record, Matmul.ROW_BYTES)
         expand(weights + row_bytes * first_row, row_bytes, n_rows, n_in, scratch)
         n_tiles = (field(group, Group.COUNT) + COLUMNS - 1) // COLUMNS
-        ahead, share = weights + row_bytes * next_row, STRIP * row_bytes // n_tiles // 64 * 64 + 64
+        ahead = weights + row_bytes * next_row
+        share = (STRIP * row_bytes // n_tiles // FETCHED + 1) * FETCHED
         end = weights + row_bytes * min(next_row + STRIP, field(record, Matmul.N_OUT))
         tile_bytes = field(record, Matmul.TILE_BYTES)
         x = field(record, Matmul.TILES) + tile_bytes * field(group, Group.TILE)
@@ -142,8 +142,8 @@ def _many_columns(
             for p in range(0, n_rows, ROWS):
                 sums = multiply(scratch + p // ROWS * panel_bytes(n_in), x, n_in)
                 store_sums(out + OUT_BYTES * c + 4 * p, OUT_BYTES, sums)
-            for at in range(ahead, min(ahead + share, end), 64):
-                prefetch(at, LINE)
+            for at in range(ahead, min(ahead + share, end), FETCHED):
+                prefetch(at, FETCHED)
             ahead += share
             x += tile_bytes
 

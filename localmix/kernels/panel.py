@@ -26,7 +26,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from localmix.kernels.dot import zeros
+from localmix.kernels.dot import IS_NEON, emit_hidden, zeros
 from localmix.kernels.jit import inline
 from localmix.kernels.layout import Tile
 from localmix.kernels.panel_dots import emit_int_dots
@@ -107,6 +107,7 @@ def _group_adder(panel: Panel) -> Any:
     `start` is 0 or 16, the group's place in the 32 elements of a tile's record; a literal. If the
     activations have a scale for these 32 elements alone, it multiplies scale[r].
     """
+    in_halves = panel.group == 16
 
     @intrinsic(prefer_literal=True)
     def add_group(typing: Any, sums: Any, w: Any, x: Any, start: Any) -> Any:
@@ -125,6 +126,9 @@ def _group_adder(panel: Panel) -> Any:
                 if panel.has_offset:
                     at = b.add(scales, I64((TIER.tile_rows + r) * TIER.lane_bytes))
                     value = _fma(b, read(b, at, FLOATS.ir), record.total(b, x, c), value)
+                if IS_NEON and in_halves and k + 1 == SUMS.count:
+                    # The sums of one half leave no registers for operands of the next.
+                    value = emit_hidden(b, value, in_order=True)
                 sums = b.insert_value(sums, value, k)
             return sums
 

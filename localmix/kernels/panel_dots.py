@@ -6,8 +6,15 @@ from typing import Any
 
 from llvmlite import ir
 
-from localmix.kernels.dot import emit_dot, emit_maddubs, emit_pair_dot, emit_smmla, zeros
-from localmix.kernels.panel_layout import COLUMNS, ROWS, SUMS, Panel, TileRecord
+from localmix.kernels.dot import emit_dot, emit_maddubs, emit_pair_dot, emit_smmla
+from localmix.kernels.panel_layout import (
+    COLUMNS,
+    ROWS,
+    SUMS,
+    Panel,
+    TileRecord,
+    in_every_lane,
+)
 from localmix.kernels.target import TIER
 from localmix.kernels.vectors import I8, I16, I32, I64, call, read, repeated, shuffled
 
@@ -26,8 +33,8 @@ def emit_int_dots(b: Any, panel: Panel, w: Any, x: Any, record: TileRecord) -> l
             _bytes(b, w, (s * TIER.tile_rows + r) * TIER.lane_bytes) for r in range(TIER.tile_rows)
         ]
         for c in range(COLUMNS):
-            word = read(b, b.add(x, I64(4 * (s * COLUMNS + c))), I32)
-            column = b.bitcast(repeated(b, word, lanes), ir.VectorType(I8, 4 * lanes))
+            word = in_every_lane(b, x, I32, s * COLUMNS + c, panel.group // 4 * COLUMNS)
+            column = b.bitcast(word, ir.VectorType(I8, 4 * lanes))
             for r in range(TIER.tile_rows):
                 k = r * COLUMNS + c
                 acc[k] = emit_dot(b, acc[k], rows[r], column, panel.signed)
@@ -67,8 +74,8 @@ def _emit_by_int16(b: Any, panel: Panel, w: Any, x: Any, record: TileRecord) -> 
 def _emit_by_smmla(b: Any, panel: Panel, w: Any, x: Any, record: TileRecord) -> list[Any]:
     """Arm i8mm: blocks of 2 rows × 2 columns, sorted into row registers afterwards."""
     n_pairs, n_column_pairs = ROWS // 2, COLUMNS // 2
-    acc = [[zeros(I32, 4) for _ in range(n_column_pairs)] for _ in range(n_pairs)]
-    starts = [record.start(b, x, c) for c in range(COLUMNS)]
+    starts = [record.start_of_pair(b, x, 2 * j) for j in range(n_column_pairs)]
+    acc = [list(starts) for _ in range(n_pairs)]
     x = b.add(x, I64(record.data))
     for s in range(panel.group // 8):
         columns = [_bytes(b, x, (s * n_column_pairs + j) * 16) for j in range(n_column_pairs)]
@@ -81,8 +88,8 @@ def _emit_by_smmla(b: Any, panel: Panel, w: Any, x: Any, record: TileRecord) -> 
         for c in range(COLUMNS):
             upper, lower = acc[2 * r][c // 2], acc[2 * r + 1][c // 2]
             first = c % 2
-            sorted_ = shuffled(b, upper, lower, [first, first + 2, first + 4, first + 6])
-            found[r * COLUMNS + c] = b.add(sorted_, starts[c])
+            in_order = [first, first + 2, first + 4, first + 6]
+            found[r * COLUMNS + c] = shuffled(b, upper, lower, in_order)
     return found
 
 

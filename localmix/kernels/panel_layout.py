@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 
 from localmix.kernels.blocks import KBlock, SmallBlock
-from localmix.kernels.dot import zeros
+from localmix.kernels.dot import IS_NEON, zeros
 from localmix.kernels.target import TIER
-from localmix.kernels.vectors import FLOAT, I32, I64, Vec, read, repeated
+from localmix.kernels.vectors import FLOAT, I32, I64, Vec, read, repeated, shuffled
 
 COLUMNS = TIER.tile_columns
 ROWS, STEP = TIER.panel_rows, TIER.step
@@ -88,9 +89,20 @@ class TileRecord:
         """−zero · Σ x in every lane, where the int32 sums begin; zero is a power of two."""
         if not self._zero:
             return zeros(I32, TIER.lanes)
-        at = b.add(x, I64(32 * COLUMNS + 4 * (self._place * COLUMNS + c)))
-        total = b.shl(read(b, at, I32), I32(self._zero.bit_length() - 1))
-        return repeated(b, total, TIER.lanes)
+        return self._times_zero(b, in_every_lane(b, self._sums(b, x), I32, c))
+
+    def start_of_pair(self, b: Any, x: Any, c: int) -> Any:
+        """The same for columns c and c + 1 in turn, as `smmla` keeps its sums."""
+        if not self._zero:
+            return zeros(I32, 4)
+        pair = read(b, b.add(self._sums(b, x), I64(4 * c)), ir.VectorType(I32, 2))
+        return self._times_zero(b, shuffled(b, pair, pair, [0, 1, 0, 1]))
+
+    def _sums(self, b: Any, x: Any) -> Any:
+        return b.add(x, I64(32 * COLUMNS + 4 * self._place * COLUMNS))
+
+    def _times_zero(self, b: Any, x: Any) -> Any:
+        return b.shl(x, repeated(b, I32(self._zero.bit_length() - 1), x.type.count))
 
     def total(self, b: Any, x: Any, c: int) -> Any:
         """+Σ x as float32 in every lane."""
@@ -103,4 +115,18 @@ class TileRecord:
 
 def _column(b: Any, x: Any, offset: int, c: int) -> Any:
     """A float32 of column c in every lane."""
-    return repeated(b, read(b, b.add(x, I64(offset + 4 * c)), FLOAT), TIER.lanes)
+    return in_every_lane(b, b.add(x, I64(offset)), FLOAT, c)
+
+
+def in_every_lane(b: Any, x: Any, kind: Any, i: int, n: int = COLUMNS) -> Any:
+    """Word i of the n that stand at x, in every lane.
+
+    x86 repeats a word as it loads it. Arm multiplies by a lane of a register, so there four words
+    are loaded together: LLVM sees that they are the same four.
+    """
+    if not IS_NEON:
+        return repeated(b, read(b, b.add(x, I64(4 * i)), kind), TIER.lanes)
+    first = i // 4 * 4
+    words = ir.VectorType(kind, min(4, n - first))
+    four = read(b, b.add(x, I64(4 * first)), words)
+    return shuffled(b, four, four, [i - first] * TIER.lanes)

@@ -16,7 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from localmix.kernels.halves import emit_narrow, emit_widen
-from localmix.kernels.layout import LINE
+from localmix.kernels.target import FETCHED
 from localmix.kernels.vectors import (
     ELEMENTS,
     FAST,
@@ -118,7 +118,7 @@ def prefetch(typing: Any, address: Any, n_bytes: Any) -> Any:
     size = n_bytes.literal_value
 
     def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        for start in range(0, size, LINE):
+        for start in range(0, size, FETCHED):
             at = pointer(b, b.add(args[0], I64(start)), I8)
             call(b, "llvm.prefetch.p0", ir.VoidType(), at, I32(0), I32(3), I32(1))
         return nothing(context)

@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from localmix.kernels.blocks import FloatFormat, SmallBlock
-from localmix.kernels.dot import emit_halves, emit_look_up
+from localmix.kernels.dot import IS_NEON, emit_halves, emit_look_up
 from localmix.kernels.halves import emit_widen
 from localmix.kernels.jit import inline
 from localmix.kernels.simd import (
@@ -26,6 +26,7 @@ from localmix.kernels.simd import (
     reinterpret,
 )
 from localmix.kernels.vectors import (
+    I8,
     I32,
     I64,
     F32x8,
@@ -35,6 +36,8 @@ from localmix.kernels.vectors import (
     I32x16,
     U8x16,
     U8x32,
+    call,
+    shuffled,
 )
 
 # Pieces that several formats share.
@@ -49,11 +52,20 @@ def nibbles(address):
 
 @intrinsic
 def spread_bits(typing: Any, bits: Any) -> Any:
-    """Bit i of an int32 as byte i, 0 or 1."""
+    """Bit i of an int32 as byte i, 0 or 16."""
 
     def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        if IS_NEON:  # LLVM would take the bits one by one
+            word, half = b.bitcast(args[0], ir.VectorType(I8, 4)), U8x16.ir
+            to_bit_4 = ir.Constant(half, [(4 - i) & 255 for i in range(8)] * 2)
+            halves = []
+            for first in (0, 2):
+                its_byte = shuffled(b, word, word, [first] * 8 + [first + 1] * 8)
+                moved = call(b, "llvm.aarch64.neon.ushl.v16i8", half, its_byte, to_bit_4)
+                halves.append(b.and_(moved, ir.Constant(half, [16] * 16)))
+            return shuffled(b, halves[0], halves[1], range(32))
         flags = b.bitcast(args[0], ir.VectorType(ir.IntType(1), 32))
-        return b.zext(flags, U8x32.ir)
+        return b.shl(b.zext(flags, U8x32.ir), ir.Constant(U8x32.ir, [4] * 32))
 
     return U8x32(types.uint32), gen
 
@@ -100,7 +112,7 @@ def _of_eight(stride: int, offset: int) -> Any:
 @inline
 def fifth_bits(address):
     """Four bytes, bit i for weight i, as 16 or 0."""
-    return spread_bits(load_u32(address)) << 4
+    return spread_bits(load_u32(address))
 
 
 # Small blocks.

@@ -10,3 +10,6 @@ _TIER, _, TRIPLE = os.environ.get("LOCALMIX_TARGET", "generic unknown").partitio
 TIER = isa.tier_named(_TIER)
 ON_ARM = TRIPLE.startswith(("arm64", "aarch64"))
 ON_X86 = TRIPLE.startswith(("x86_64", "i686"))
+
+FETCHED = 128 if TRIPLE.startswith("arm64-apple") else 64
+"""Bytes that come from memory together: a cache line, of which one byte is asked for."""

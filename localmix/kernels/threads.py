@@ -4,6 +4,18 @@ A step of the tape is a number of chunks. Threads claim them with an atomic coun
 takes fewer. A step that reads what other threads wrote waits at a barrier first: arrivals are only
 counted up, so there is nothing to reset in between. Chunks never depend on the number of threads,
 which is why results have the same bits for any number.
+
+Arm lets a core see two writes of another one in any order. Four words make an order, and all else
+is read and written plainly, in between:
+
+    GENERATION   counted up behind all that describes a batch; a worker reads that after it
+    ARRIVED      counted up behind the chunks of a thread; their results are read after it
+    LEFT         counted up behind a worker's last chunk and its profile; then the batch is over
+    CANCEL       orders nothing: whoever sees it late computes a chunk that nobody will read
+
+Counting is a release and an acquire at once, so it carries on what those before have released, and
+each look is an acquire. A chunk's counter is such a word too, though nothing hangs on its order:
+who claims a chunk reads only what came before the barrier.
 """
 
 from __future__ import annotations
@@ -42,7 +54,7 @@ IDLE_SPINS = 40_000
 
 @intrinsic
 def atomic_add(typing: Any, address: Any, value: Any) -> Any:
-    """Add to an int64 that others add to as well; the value before."""
+    """Add to an int64 that others add to as well; the value before. An acquire and a release."""
     return types.int64(types.int64, types.int64), lambda context, b, sig, args: b.atomic_rmw(
         "add", pointer(b, args[0], I64), args[1], "acq_rel"
     )
@@ -50,7 +62,7 @@ def atomic_add(typing: Any, address: Any, value: Any) -> Any:
 
 @intrinsic
 def atomic_load(typing: Any, address: Any) -> Any:
-    """An int64 that others write."""
+    """An int64 that others write. An acquire: what is read after it is at least as new."""
     return types.int64(types.int64), lambda context, b, sig, args: b.load_atomic(
         pointer(b, args[0], I64), "acquire", 8
     )
@@ -72,14 +84,18 @@ def pause(typing: Any) -> Any:
 
 @intrinsic
 def ticks(typing: Any) -> Any:
-    """A clock that counts some hundred million times a second or more; 0 where LLVM knows none.
+    """A clock that counts some million times a second or more; 0 where LLVM knows none.
 
-    The counter of cycles on x86, the system's counter on Arm, where programs may not read cycles.
+    The counter of cycles on x86; on Arm, where programs may not read cycles, that of the system,
+    CNTVCT_EL0: 1 to 50 MHz, 1 GHz from Armv8.6 on (Arm Architecture Reference Manual, The Generic
+    Timer).
     """
 
     def gen(context: Any, b: Any, sig: Any, args: Any) -> Any:
         if ON_ARM:
-            return call(b, "llvm.readsteadycounter", I64)
+            # `llvm.readsteadycounter` is 0 on Arm.
+            counter = b.module.add_metadata(["cntvct_el0"])
+            return call(b, "llvm.read_volatile_register.i64", I64, counter)
         if not ON_X86:
             return I64(0)
         return call(b, "llvm.readcyclecounter", I64)

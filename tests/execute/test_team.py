@@ -6,6 +6,7 @@ Kernels of these tapes are Python functions, or compiled ones that raise a signa
 import ctypes
 import gc
 import itertools
+import os
 import signal
 import sys
 import threading
@@ -27,7 +28,7 @@ from localmix.model.transformer import describe
 from localmix.model.weights import Weights
 
 KERNEL = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)
-DEADLINE_S = 20
+DEADLINE_S = 120
 """After so long something hangs. Nothing is asserted of how long it takes."""
 
 no_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals like this")
@@ -211,7 +212,129 @@ def logits_of(executor, config, chunk):
     return np.concatenate([executor.run(Batch.of(IDS[i : i + chunk], i), cache) for i in starts])
 
 
+# Many small batches by compiled kernels, which run at the same time as Python functions do not.
+
+
+class Mixing:
+    """Batches whose every number depends on two that other threads may have written just before.
+
+    Chunk c of a step with operands from, to, n and k: to[c] = 3 · from[(7c + k) mod n] +
+    from[(5c + 1) mod n] + k; but a thread that meets k = −1 cancels the batch. Loads and stores are
+    plain ones, as those of kernels are.
+    """
+
+    N, DEPTH = 48, 12
+
+    def __init__(self, rng):
+        self._rng = rng
+        self._engine, self._address = compiled(
+            f"""
+            define void @mixing(i64 %record, i64 %state, i64 %chunk, i64 %scratch) {{
+              %r = inttoptr i64 %record to ptr
+              %p_from = getelementptr i64, ptr %r, i64 8
+              %p_to = getelementptr i64, ptr %r, i64 9
+              %p_n = getelementptr i64, ptr %r, i64 10
+              %p_k = getelementptr i64, ptr %r, i64 11
+              %from = load ptr, ptr %p_from
+              %to = load ptr, ptr %p_to
+              %n = load i64, ptr %p_n
+              %k = load i64, ptr %p_k
+              %stops = icmp eq i64 %k, -1
+              br i1 %stops, label %stop, label %go
+            stop:
+              %s = inttoptr i64 %state to ptr
+              %p_cancel = getelementptr i64, ptr %s, i64 {State.CANCEL}
+              store i64 1, ptr %p_cancel
+              br label %go
+            go:
+              %seven = mul i64 %chunk, 7
+              %spread = mul i64 %chunk, 977
+              %delay = urem i64 %spread, 2048
+              %at_a = add i64 %seven, %k
+              %i_a = urem i64 %at_a, %n
+              %five = mul i64 %chunk, 5
+              %at_b = add i64 %five, 1
+              %i_b = urem i64 %at_b, %n
+              %p_a = getelementptr i64, ptr %from, i64 %i_a
+              %p_b = getelementptr i64, ptr %from, i64 %i_b
+              %a = load i64, ptr %p_a
+              %b = load i64, ptr %p_b
+              br label %wait
+            wait:  ; between reading and writing, so that others meet what is half done
+              %left = phi i64 [ %delay, %go ], [ %less, %wait ]
+              %less = sub i64 %left, 1
+              %more = icmp sgt i64 %less, 0
+              br i1 %more, label %wait, label %end
+            end:
+              %three = mul i64 %a, 3
+              %ab = add i64 %three, %b
+              %sum = add i64 %ab, %k
+              %p_out = getelementptr i64, ptr %to, i64 %chunk
+              store i64 %sum, ptr %p_out
+              ret void
+            }}
+            """,
+            "mixing",
+        )
+        # The same memory for all batches: what is seen too late is what the one before has left.
+        self._records = np.zeros((self.DEPTH, RECORD_WORDS), np.int64)
+        self._chunks = np.zeros((self.DEPTH, 2), np.int64)
+        self._counters = np.zeros((self.DEPTH, LINE // 8), np.int64)
+        self.numbers = np.zeros((self.DEPTH + 1, self.N), np.int64)
+
+    def run(self, team, cancelled=False):
+        """Walk a batch of some depth; what it must have computed, row by row."""
+        depth = int(self._rng.integers(2, self.DEPTH + 1))
+        n = int(self._rng.integers(self.N // 2, self.N + 1))
+        ks = self._rng.integers(0, 1000, depth).tolist()
+        self._counters[:] = 0
+        self.numbers[0] = self._rng.integers(0, 1 << 30, self.N)
+        self._chunks[:, 0] = n
+        for i, k in enumerate(ks):
+            record = self._records[i]
+            record[Record.KERNEL], record[Record.BARRIER] = self._address, i > 0
+            record[8], record[9] = self.numbers[i].ctypes.data, self.numbers[i + 1].ctypes.data
+            record[10], record[11] = n, -1 if cancelled and i == depth // 2 else k
+        state = team.state
+        state[State.N_OPS] = depth
+        state[State.TAPE], state[State.CHUNKS] = self._records.ctypes.data, self._chunks.ctypes.data
+        state[State.COUNTERS] = self._counters.ctypes.data
+        team.run()
+        expected, chunk = [self.numbers[0, :n]], np.arange(n)
+        for k in ks:
+            last = expected[-1]
+            expected.append(3 * last[(7 * chunk + k) % n] + last[(5 * chunk + 1) % n] + k)
+        return np.stack(expected)
+
+
+ROUNDS = int(os.environ.get("LOCALMIX_TEST_ROUNDS", "30"))
+"""Of the test below; more to look for a rare failure."""
+
+
+def test_many_small_batches_by_teams_of_any_size_are_right_after_cancelled_ones_too():
+    mixing, rng = Mixing(np.random.default_rng(8)), np.random.default_rng(9)
+    loaded = library.load(KERNELS)
+    for _ in range(ROUNDS):
+        team = Team(loaded, int(rng.integers(1, 6)), scratch_bytes=64)
+        for cancelled in rng.random(20) < 0.2:
+            expected = mixing.run(team, cancelled)
+            if not cancelled:
+                assert np.array_equal(
+                    mixing.numbers[: len(expected), : expected.shape[1]], expected
+                )
+
+
 # Ctrl-C.
+
+
+def compiled(code, name):
+    """Machine code of LLVM's language: what holds it, and the address of a function."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(code), machine)
+    engine.finalize_object()
+    return engine, engine.get_function_address(name)
 
 
 class Interrupting:
@@ -245,12 +368,7 @@ class Interrupting:
           ret void
         }}
         """
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(code), machine)
-        self._engine.finalize_object()
-        self.address = self._engine.get_function_address("interrupting")
+        self._engine, self.address = compiled(code, "interrupting")
 
 
 @no_signals
@@ -310,6 +428,7 @@ def test_ctrl_c_between_the_call_of_the_workers_and_the_walk_waits_for_them(n_th
     whole = walk.team._walk
 
     def interrupted(*arguments):
+        walk.team._walk = whole
         assert begun.wait(DEADLINE_S)
         raise KeyboardInterrupt
 
@@ -318,7 +437,6 @@ def test_ctrl_c_between_the_call_of_the_workers_and_the_walk_waits_for_them(n_th
         walk.run((slow, 4, 0), (seen, 9, 1))
     assert not inside
     assert seen.chunks == []
-    walk.team._walk = whole
     walk.run((slow, 2, 0), (seen, 9, 1))
     assert sorted(seen.chunks) == list(range(9))
 
@@ -333,6 +451,35 @@ def assert_all_leave(workers):
     for worker in workers:
         worker.join(DEADLINE_S)
     assert not any(worker.is_alive() for worker in workers)
+
+
+def test_a_dismissal_is_announced_as_a_batch_is():
+    """Whoever sees the new generation must see that there is nothing to walk."""
+    heard = []
+
+    class Listening:
+        def __init__(self, loaded):
+            self._loaded = loaded
+
+        def function(self, name):
+            function = self._loaded.function(name)
+
+            def announce(seen, state, thread, scratch):
+                words = view(state, (len(State),))
+                heard.append(int(words[State.N_OPS]))
+                before = int(words[State.GENERATION])
+                function(seen, state, thread, scratch)
+                assert words[State.GENERATION] == before + 1
+
+            return announce if name == "announce" else function
+
+    team, workers = workers_of(lambda: Team(Listening(library.load(KERNELS)), 3, 64))
+    generation = team.state[State.GENERATION : State.GENERATION + 1]
+    del team
+    gc.collect()
+    assert heard == [-1]
+    assert generation == [1]
+    assert_all_leave(workers)
 
 
 def test_workers_that_sleep_leave_with_their_team():
@@ -359,3 +506,18 @@ def test_workers_of_a_team_that_never_ran_leave_too():
     del team
     gc.collect()
     assert_all_leave(workers)
+
+
+def test_what_threads_write_lies_in_cache_lines_of_its_own():
+    team = Team(library.load(KERNELS), 2, scratch_bytes=64)
+    places = [State.CANCEL, State.ARRIVED, State.GENERATION, State.N_THREADS]
+    lines = [(team.state.ctypes.data + 8 * place) // LINE for place in places]
+    assert LINE == 128
+    assert len(set(lines)) == len(places)
+
+
+def test_counters_of_steps_lie_in_cache_lines_of_their_own(tmp_path):
+    executor, config = small_model(tmp_path)
+    logits_of(executor, config, 1)
+    (tape,) = executor._tapes.values()
+    assert tape._counters.strides[0] >= LINE

@@ -8,41 +8,46 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.kernels import ALL, FLOATS, KERNELS, assembly_of, matmul_of
+from support.arm import HOSTS, for_both
+from support.kernels import ALL, FLOATS, KERNELS, THREADS, assembly_of, matmul_of
 
 from localmix.kernels import isa
 
-MACOS = "arm64-apple-macosx"
-# As LLVM names what these CPUs have.
-HOSTS = {
-    "neon": ("apple-m1", dict.fromkeys(("fp-armv8", "neon", "dotprod", "fullfp16"), True)),
-    "i8mm": ("apple-m2", dict.fromkeys(("fp-armv8", "neon", "dotprod", "fullfp16", "i8mm"), True)),
-}
 SOME = ("Q4_0",)
 ALLOWED = {"memset", "memcpy", "bzero"}
 """The C library's functions that LLVM may call where a loop does just that."""
 
 
-def compile_for_both(names, tmp_path_factory):
-    """Assembly by tier and kernel."""
+@pytest.fixture(scope="module")
+def some_code():
+    return for_both([*map(matmul_of, SOME), "walk"])
+
+
+@pytest.fixture(scope="module")
+def all_code():
+    return for_both([*KERNELS, "int8_peak", "float32_peak"])
+
+
+LINUX = "aarch64-unknown-linux-gnu"
+CORES = {  # tier: LLVM's name, features
+    "i8mm": ("apple-m2", {**HOSTS["i8mm"][1], "lse": True}),
+    "neon": ("neoverse-n1", {**HOSTS["neon"][1], "lse": True}),
+    "generic": ("cortex-a72", {"neon": True, "lse": False}),
+}
+"""Two that add to memory with one instruction, and one that tries until nobody came between."""
+
+
+@pytest.fixture(scope="module")
+def thread_code(tmp_path_factory):
+    """Assembly by tier and kernel, of what threads do."""
 
     def compiled(tier):
-        cpu, features = HOSTS[tier]
+        cpu, features = CORES[tier]
         flags = isa.features_for(isa.tier_named(tier), features)
-        return assembly_of(tmp_path_factory.mktemp(tier), names, tier, cpu, flags, MACOS)
+        return assembly_of(tmp_path_factory.mktemp(tier), THREADS, tier, cpu, flags, LINUX)
 
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(HOSTS, pool.map(compiled, HOSTS), strict=True))
-
-
-@pytest.fixture(scope="module")
-def some_code(tmp_path_factory):
-    return compile_for_both([*map(matmul_of, SOME), "walk"], tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def all_code(tmp_path_factory):
-    return compile_for_both([*KERNELS, "int8_peak", "float32_peak"], tmp_path_factory)
+        return dict(zip(CORES, pool.map(compiled, CORES), strict=True))
 
 
 def functions_outside(code):
@@ -73,10 +78,50 @@ def check_calls(code):
             assert functions_outside(text) <= ALLOWED, name
 
 
-def test_waiting_threads_tell_the_core(some_code):
-    for kernels in some_code.values():
-        assert re.search(r"\tyield$", kernels["walk"], re.MULTILINE)
-        assert "ldar" in kernels["walk"] or "ldapr" in kernels["walk"]
+def instructions(text, pattern):
+    """Instructions whose names match, in order."""
+    return re.findall(rf"^\t({pattern})\t", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("tier", "add"),
+    [("i8mm", ["ldaddal"]), ("neon", ["ldaddal"]), ("generic", ["ldaxr", "stlxr"])],
+)
+def test_threads_count_with_acquire_and_release(thread_code, tier, add):
+    """An `a` is an acquire and an `l` a release: no access of both kinds lacks one of the two."""
+    for name, n_counters in {"announce": 1, "walk": 2, "work": 3}.items():
+        text = thread_code[tier][name]
+        found = instructions(
+            text, r"ld(?:add|clr|set)\w*|ldx\w*|stx\w*|ldax\w*|stlx\w*|cas\w*|swp\w*"
+        )
+        assert set(found) == set(add), (name, found)
+        assert len(found) >= n_counters * len(add), (name, found)
+
+
+@pytest.mark.parametrize(
+    ("tier", "loads"),
+    [("i8mm", {"ldapr", "ldapur"}), ("neon", {"ldapr"}), ("generic", {"ldar"})],
+)
+def test_threads_look_with_acquire(thread_code, tier, loads):
+    """The least that each kernel looks at: how many arrived, cancelled, the chunk, who left."""
+    for name, n_looks in {"announce": 0, "walk": 4, "work": 4}.items():
+        found = instructions(thread_code[tier][name], r"lda\w*")
+        found = [name for name in found if not name.startswith(("ldadd", "ldax"))]
+        assert len(found) >= n_looks, (name, found)
+        assert set(found) <= loads, (name, found)
+
+
+def test_waiting_threads_tell_the_core(thread_code):
+    for kernels in thread_code.values():
+        for name in ("walk", "work"):
+            assert re.search(r"^\t(?:yield|hint\t#1)$", kernels[name], re.MULTILINE)
+
+
+def test_threads_take_the_time_from_the_counter_that_programs_may_read(thread_code):
+    for kernels in thread_code.values():
+        for name in ("walk", "work"):
+            clocks = re.findall(r"\tmrs\t\w+, (\w+)", kernels[name])
+            assert {clock.lower() for clock in clocks} == {"cntvct_el0"}
 
 
 def test_a_format_uses_the_dot_product_of_its_tier(some_code):

@@ -1,6 +1,8 @@
 """Compiled once for a CPU, never stale, never half: and when it cannot be, an error that helps."""
 
+import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,30 +229,54 @@ def test_files_of_the_current_folder_are_not_imported(tmp_path, monkeypatch):
     assert library.load([QUICK]).addresses[QUICK]
 
 
+HWCAP = {"fp": 0, "asimd": 1, "aes": 3, "atomics": 8, "fphp": 9, "asimdhp": 10, "asimddp": 20}
+HWCAP2 = {"sve2": 1, "i8mm": 13, "bf16": 14}
+"""Bits of Linux's words 16 and 26, from arch/arm64/include/uapi/asm/hwcap.h."""
+
+
+def words_of(flags):
+    """What Linux tells programs of a CPU with these flags."""
+    tables = {16: HWCAP, 26: HWCAP2}
+    return lambda kind: sum(1 << bit for name, bit in tables[kind].items() if name in flags.split())
+
+
 @pytest.mark.parametrize(
-    ("flags", "tier"),
+    ("flags", "tier", "lse"),
     [
-        ("fp asimd evtstrm aes atomics", "generic"),
-        ("fp asimd fphp asimdhp asimddp", "neon"),
-        ("fp asimd fphp asimdhp asimddp sve i8mm bf16", "i8mm"),
+        ("fp asimd aes", "generic", False),  # Cortex-A72
+        ("fp asimd aes atomics fphp asimdhp", "generic", True),
+        ("fp asimd aes atomics fphp asimdhp asimddp", "neon", True),  # Neoverse N1
+        ("fp asimd aes atomics fphp asimdhp asimddp sve2 bf16", "neon", True),
+        ("fp asimd asimdhp asimddp i8mm", "i8mm", False),
+        ("fp asimd fphp asimdhp i8mm sve2 bf16", "generic", False),
     ],
 )
-def test_linux_on_arm_tells_its_tier_in_cpuinfo(tmp_path, flags, tier):
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(f"processor\t: 0\nFeatures\t: {flags}\nCPU part\t: 0xd0c\n")
-    found = library.arm_features("aarch64", "linux", cpuinfo)
+def test_linux_on_arm_tells_its_tier_in_the_words_for_programs(flags, tier, lse):
+    found = library.arm_features("aarch64", "linux", words_of(flags))
     assert isa.choose(found).name == tier
+    assert found["lse"] is lse
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such words")
+def test_linux_gives_this_process_the_words():
+    page = 6  # AT_PAGESZ
+    assert library.auxiliary(page) == os.sysconf("SC_PAGE_SIZE")
+    assert library.auxiliary(12345) == 0
 
 
 @pytest.mark.parametrize(("i8mm", "tier"), [("0", "neon"), ("1", "i8mm")])
 def test_macos_on_arm_tells_its_tier_through_sysctl(monkeypatch, i8mm, tier):
-    told = {"FEAT_DotProd": "1", "FEAT_I8MM": i8mm, "FEAT_FP16": "1"}
+    told = {"FEAT_DotProd": "1", "FEAT_I8MM": i8mm, "FEAT_FP16": "1", "FEAT_LSE": "1"}
 
     def sysctl(name):
         return told[name.removeprefix("hw.optional.arm.")]
 
     monkeypatch.setattr(library, "sysctl", sysctl)
     assert isa.choose(library.arm_features("arm64", "darwin")).name == tier
+
+
+def test_arm_on_another_system_has_what_every_such_cpu_has():
+    assert library.arm_features("ARM64", "win32", None) == {"neon": True}
 
 
 def test_other_machines_have_no_arm_features():

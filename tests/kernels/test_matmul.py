@@ -235,7 +235,8 @@ def test_every_half_is_read_as_what_it_is(workbench, tier):
     for n in (1, 12):
         columns = Columns(bench, "F16", np.repeat(one_hot, n, axis=0))
         got = multiply(bench, "F16", halves.view(np.uint8), columns)
-        expected = np.broadcast_to(halves[:, 0].astype(np.float32), got.shape)
+        with np.errstate(invalid="ignore"):  # Arm raises a flag at NaNs that are signals
+            expected = np.broadcast_to(halves[:, 0].astype(np.float32), got.shape)
         assert np.array_equal(got, expected, equal_nan=True)
 
 

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llvmlite import binding as llvm
 
-from localmix.errors import LocalmixError
 from localmix.execute.buffers import SLACK_BYTES
 from localmix.kernels import isa, library
 from localmix.kernels.layout import (
@@ -64,13 +62,7 @@ def form_of(name):
 
 def possible_tiers():
     """Names of the tiers that this machine has, best first."""
-    features, found = dict(llvm.get_host_cpu_features()), []
-    for tier in isa.TIERS:
-        try:
-            found.append(isa.choose(features, tier.name).name)
-        except LocalmixError:
-            continue
-    return found
+    return [tier.name for tier in isa.possible_on(library.host_features())]
 
 
 def load(names):
