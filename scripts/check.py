@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 STEPS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
-    ("mypy",),
+    *(("mypy", "--platform", system) for system in ("linux", "darwin", "win32")),
     ("pytest", *sys.argv[1:]),
 )
 
