@@ -84,10 +84,10 @@ def cpu_quota() -> float | None:
     for folder, is_v2 in system.container_folders("cpu"):
         try:
             if is_v2:
-                quota, period = (folder / "cpu.max").read_text().split()
+                quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
             else:
-                quota = (folder / "cpu.cfs_quota_us").read_text()
-                period = (folder / "cpu.cfs_period_us").read_text()
+                quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii")
+                period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii")
             if int(quota) > 0:
                 quotas.append(int(quota) / int(period))
         except (OSError, ValueError, ZeroDivisionError):  # "max": no limit here

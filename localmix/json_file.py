@@ -1,13 +1,18 @@
-"""Small JSON files that a crash cannot leave half written."""
+"""Small JSON files that a crash cannot leave half written, and how any file takes its place."""
 
 import json
 import os
 import re
+import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 _DRAFT = ".new-"
+
+_TRIES, _WAIT_S = 20, 0.05
+"""A second in all: what looks at a file for viruses, or reads a record, is done sooner."""
 
 
 def is_draft(path: Path) -> bool:
@@ -24,7 +29,24 @@ def write_json(path: Path, value: Any) -> None:
             stream.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).replace(path)
+        take_place(Path(temporary), path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def take_place(draft: Path, path: Path) -> None:
+    """Give a file that is whole its place, over what stands there. Modifies: the folder.
+
+    Windows refuses while any process has one of the two open, so there it is tried for a second.
+
+    Raises:
+        OSError: it cannot be done; on Windows PermissionError if a program keeps the file open.
+    """
+    for _ in range(_TRIES - 1 if sys.platform == "win32" else 0):
+        try:
+            draft.replace(path)
+            return
+        except PermissionError:
+            time.sleep(_WAIT_S)
+    draft.replace(path)

@@ -26,6 +26,7 @@ the libraries that use them.
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def isa(environ: Mapping[str, str] | None = None) -> str | None:
     if chosen not in ISA_TIERS:
         raise LocalmixError(
             f"LOCALMIX_ISA is {chosen!r}, which is none of {', '.join(ISA_TIERS)}",
-            "export LOCALMIX_ISA=generic, or unset LOCALMIX_ISA for the best tier of this machine",
+            "set LOCALMIX_ISA to generic, or unset it for the best tier of this machine",
         )
     return chosen
 
@@ -121,7 +122,7 @@ def hub_endpoint(environ: Mapping[str, str] | None = None) -> str:
     if not re.fullmatch(r"https?://[\w.-]+(:\d{1,5})?(/[\w./-]*)?", chosen, re.ASCII):
         raise LocalmixError(
             f"HF_ENDPOINT is {chosen!r}, which is no address of a Hub",
-            "export HF_ENDPOINT=https://huggingface.co, or unset it",
+            "set HF_ENDPOINT to https://huggingface.co, or unset it",
         )
     return chosen.rstrip("/")
 
@@ -148,7 +149,7 @@ def hub_offline(environ: Mapping[str, str] | None = None) -> bool:
 
 def user_home(environ: Mapping[str, str] | None = None) -> Path:
     """Give the user's home folder."""
-    chosen = _text("USERPROFILE" if os.name == "nt" else "HOME", environ)
+    chosen = _text("USERPROFILE" if sys.platform == "win32" else "HOME", environ)
     return Path(chosen) if chosen else _folder("~")
 
 

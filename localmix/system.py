@@ -50,7 +50,23 @@ def cpu_name() -> str:
             name, _, value = line.partition(":")
             if name.strip() == "model name" and value.strip():
                 return " ".join(value.split())
-    return sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
+    told = sysctl("machdep.cpu.brand_string") or _name_in_registry()
+    return told or platform.processor() or platform.machine()
+
+
+def _name_in_registry() -> str:
+    """The processor's name on Windows, whose own function gives family and model only."""
+    name = ""
+    if sys.platform == "win32":
+        import winreg
+
+        place = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+        with (
+            contextlib.suppress(OSError),
+            winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key,
+        ):
+            name = str(winreg.QueryValueEx(key, "ProcessorNameString")[0])
+    return " ".join(name.split())
 
 
 def physical_cores() -> int | None:
@@ -92,6 +108,13 @@ def process_memory() -> ProcessMemory:
     with contextlib.suppress(psutil.Error, AttributeError):  # pragma: no cover - macOS
         return ProcessMemory(info.rss, process.memory_full_info().uss)
     return ProcessMemory(info.rss, None)
+
+
+def peak_working_set() -> int:
+    """Give the largest resident memory of this process so far, as Windows counts; 0 elsewhere."""
+    import psutil
+
+    return int(getattr(psutil.Process().memory_info(), "peak_wset", 0))
 
 
 @dataclass(frozen=True)
@@ -178,7 +201,7 @@ def container_folders(controller: str) -> Iterator[tuple[Path, bool]]:
         A folder, and whether its files are those of version 2 of control groups.
     """
     with contextlib.suppress(OSError, ValueError):
-        for line in CGROUP_MEMBERSHIP.read_text().splitlines():
+        for line in CGROUP_MEMBERSHIP.read_text(encoding="utf-8", errors="replace").splitlines():
             _, kinds, group = line.split(":", 2)
             if kinds != "" and controller not in kinds.split(","):
                 continue

@@ -1,7 +1,7 @@
 """How fast a disk reads: what decides when a mixture is larger than memory.
 
 A file of random bytes is written and read back past the page cache, in the way in which experts
-are read (`execute/expert_cache.py`): pieces of some megabytes, several at a time.
+are read (`execute/uncached.py`): pieces of some megabytes, several at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from localmix.errors import NotEnoughDisk
-from localmix.execute.expert_cache import READERS, open_past_the_page_cache
+from localmix.execute.expert_cache import READERS
+from localmix.execute.uncached import do_not_keep, open_past_the_page_cache
 
 FILE_BYTES, PIECE_BYTES = 256 * 2**20, 16 * 2**20
 
@@ -47,12 +48,12 @@ def disk_gb_s(
 def _write(path: Path, n_bytes: int) -> None:
     piece = os.urandom(min(n_bytes, PIECE_BYTES))
     with path.open("wb") as file:
+        do_not_keep(file.fileno())  # macOS would read from memory what was just written
         for _ in range(n_bytes // len(piece)):
             file.write(piece)
         file.flush()
         os.fsync(file.fileno())
-        if hasattr(os, "posix_fadvise"):  # for file systems that know no direct reads
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        do_not_keep(file.fileno())
 
 
 def _read(path: Path, n_bytes: int, clock: Callable[[], float]) -> float:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from localmix.cache.ring import RingCache
 from localmix.errors import ContextFull, LocalmixError
+from localmix.json_file import take_place
 
 MAGIC = b"lmxcache"
 VERSION = 1
@@ -62,7 +63,7 @@ def write(path: Path, cache: RingCache, ids: Sequence[int], identity: Mapping[st
                     out.write(keys[:, slots].tobytes())
                     out.write(values[:, slots].tobytes())
                 file.write(out.crc.to_bytes(4, "little"))
-            draft.replace(path)
+            take_place(draft, path)
         finally:
             draft.unlink(missing_ok=True)
     except OSError as exc:

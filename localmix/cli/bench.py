@@ -6,7 +6,6 @@ The way: `bench/run.py` measures, `bench/report.py` holds it against the limits,
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -23,6 +22,7 @@ from localmix.cli.progress import shown_compiling
 from localmix.cli.terminal import (
     StatusLine,
     Streams,
+    as_typed,
     console,
     one_line,
     write_fields,
@@ -163,7 +163,7 @@ class BenchArguments:
         words += ["-r", str(self.repetitions)]
         for name, value in self.load_settings().items():
             words += ["-t" if name == "n_threads" else f"--{name.replace('_', '-')}", str(value)]
-        return shlex.join(words)
+        return as_typed(words)
 
     def load_settings(self) -> dict[str, Any]:
         """What was said about the model, as keywords of `localmix.load`; the rest is left away."""

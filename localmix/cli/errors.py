@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 import typer
 
-from localmix.cli.terminal import Streams, console, one_line
+from localmix.cli.terminal import Streams, as_typed, console, one_line
 from localmix.errors import LocalmixError
 
 # Newer releases of Typer carry their own copy of Click: reach its class by a name both have.
@@ -69,7 +69,10 @@ def guard(
         return DONE
     except Exception as error:
         if isinstance(error, OSError):
-            _abandon_if_broken(streams.stdout)
+            is_broken = _abandon_if_broken(streams.stdout)
+            # Windows has no broken pipes: what is written to one that nobody reads is "invalid".
+            if is_broken and sys.platform == "win32" and error.errno == errno.EINVAL:
+                return DONE
         if debug:
             streams.stderr.write(traceback.format_exc())
         report = explain(error, arguments)
@@ -90,7 +93,7 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> Report:
         return Report("the machine has no memory left for this", "a smaller model or --ctx", FAILED)
     if isinstance(error, OSError):
         return Report(_system_message(error), _system_hint(error) or helpful, FAILED)
-    command = shlex.join(["localmix", "--debug", *arguments])
+    command = as_typed(["localmix", "--debug", *arguments])
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return Report(f"internal error: {one_line(what)}", one_line(command), FAILED)
 
@@ -153,11 +156,13 @@ def _flushed(stdout: TextIO, code: int) -> int:
     return code
 
 
-def _abandon_if_broken(stdout: TextIO) -> None:
+def _abandon_if_broken(stdout: TextIO) -> bool:
     try:
         stdout.flush()
     except OSError:
         _abandon(stdout)
+        return True
+    return False
 
 
 def _abandon(stdout: TextIO) -> None:

@@ -11,6 +11,8 @@ import io
 import json
 import math
 import os
+import shlex
+import subprocess
 import sys
 import threading
 import time
@@ -48,10 +50,17 @@ class Streams:
 
     @classmethod
     def standard(cls) -> Streams:
-        """The process's own streams; a closed one leads nowhere, no encoding makes output fail."""
+        """The process's own streams; a closed one leads nowhere, no encoding makes output fail.
+
+        Pipes and files on Windows are UTF-8 too, as they are elsewhere; its consoles are already.
+        """
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")
+        for stream in (sys.stdin, sys.stdout, sys.stderr) if sys.platform == "win32" else ():
+            # Not twice: what has been read of cannot be changed any more.
+            if hasattr(stream, "reconfigure") and stream.encoding.lower() != "utf-8":
+                stream.reconfigure(encoding="utf-8", errors="replace")
         return cls(
             sys.stdin or io.StringIO(), sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
         )
@@ -96,6 +105,12 @@ def printable(text: str) -> str:
         for character in text
         if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs")
     )
+
+
+def as_typed(words: Sequence[str]) -> str:
+    """Words as a person types them, quoted for the shells of this system."""
+    # PowerShell and cmd agree on double quotes only.
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def write_json(value: Any, stdout: TextIO) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -92,10 +93,10 @@ def history(home: Path) -> Iterator[Finding]:
 
 def permissions(home: Path) -> Iterator[Finding]:
     """Look whether others on this machine may read what was said."""
-    if os.name == "nt":
-        return  # whose folders are a person's own, and whose bits say little
     saved = History(home)
     private = [path for path in (saved.path, saved.cache_path(0).parent) if path.exists()]
+    if sys.platform == "win32":
+        private = []  # folders there are a person's own, and their bits say little
     loose = [path for path in private if _bits(path) & 0o077]
     if loose:
         text = "others on this machine may read your conversations"

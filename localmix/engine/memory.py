@@ -172,12 +172,18 @@ def _limits() -> Iterator[tuple[Path, int, int]]:
             else ("memory.limit_in_bytes", "memory.usage_in_bytes")
         )
         with contextlib.suppress(OSError, ValueError):
-            yield folder, int((folder / limit).read_text()), int((folder / used).read_text())
+            yield (
+                folder,
+                int((folder / limit).read_text(encoding="ascii")),
+                int((folder / used).read_text(encoding="ascii")),
+            )
 
 
 def _inactive_files(stat: Path) -> int:
     with contextlib.suppress(OSError, ValueError):
-        fields = dict(line.split(maxsplit=1) for line in stat.read_text().splitlines())
+        fields = dict(
+            line.split(maxsplit=1) for line in stat.read_text(encoding="ascii").splitlines()
+        )
         for name in ("total_inactive_file", "inactive_file"):
             if name in fields:
                 return int(fields[name]) + int(fields.get(name.replace("inactive", "active"), 0))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from localmix import system
+
 
 @dataclass(frozen=True)
 class Streamed:
@@ -78,10 +80,13 @@ class Stats:
 
 
 def peak_rss_bytes() -> int:
-    """Return the largest resident memory of this process so far; 0 where no one says (Windows)."""
+    """Return the largest resident memory of this process so far."""
     if sys.platform == "win32":
-        return 0
-    import resource
+        peak = system.peak_working_set()
+    else:
+        import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if sys.platform != "darwin":
+            peak *= 1024  # macOS counts bytes, Linux KiB
+    return peak

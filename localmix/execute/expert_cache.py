@@ -11,8 +11,6 @@ be kept twice.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 import weakref
@@ -26,10 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from localmix.errors import InvalidGGUF, NotEnoughMemory
+from localmix.execute.uncached import SECTOR, open_past_the_page_cache
 from localmix.gguf import Tensor
-
-SECTOR = 4096
-"""Direct reads begin and end at a multiple of it, in the file and in memory."""
 
 READERS = 4
 """Threads that wait for the disk: more than one, or it waits between two reads."""
@@ -259,19 +255,3 @@ def _state(path: Path) -> tuple[int, int, int]:
 
 def _changed(path: Path) -> InvalidGGUF:
     return InvalidGGUF(f"{path.name} was changed while it was read", "run the model again")
-
-
-def open_past_the_page_cache(path: Path) -> FileIO:
-    """Open a file for reads that the system keeps no copy of, where it can."""
-    direct = getattr(os, "O_DIRECT", 0)
-    if direct:
-        try:
-            return FileIO(path, opener=lambda name, flags: os.open(name, flags | direct))
-        except OSError:  # a file system in memory, for example
-            pass
-    file = FileIO(path)
-    if sys.platform == "darwin":
-        import fcntl
-
-        fcntl.fcntl(file, fcntl.F_NOCACHE, 1)
-    return file

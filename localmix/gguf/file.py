@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import stat
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,9 @@ def _map(path: Path) -> npt.NDArray[np.uint8]:
     except FileNotFoundError as exc:
         raise InvalidGGUF(f"{path} does not exist", hint) from exc
     except PermissionError as exc:
-        raise InvalidGGUF(f"{path} may not be read", "allow reading it: chmod +r") from exc
+        raise InvalidGGUF(
+            f"{path} may not be read", "look at the permissions of that file"
+        ) from exc
     except OSError as exc:
         raise InvalidGGUF(f"{path} cannot be read: {exc.strerror}", hint) from exc
     except ValueError as exc:  # a path with a zero byte
@@ -144,7 +147,7 @@ def _ask_for_large_pages(mapped: mmap.mmap) -> None:
     A file that is not cached yet then comes from the disk several times as fast, and a processor
     that reads all weights for each token looks up far fewer addresses.
     """
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    if sys.platform != "win32" and hasattr(mmap, "MADV_HUGEPAGE"):  # Linux alone has the advice
         with contextlib.suppress(OSError):  # a kernel without large pages
             mapped.madvise(mmap.MADV_HUGEPAGE)
 

@@ -33,7 +33,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URL_SCHEME = re.compile(r"https?://", re.IGNORECASE)
 # The Hub's own rule for both halves of a repository name, less what it also forbids: `--` and `..`.
 _REPO_PART = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
-_FILE_PART = re.compile(r"(?!\.)[^\x00-\x1f\x7f<>:\"|?*\\/]{1,200}")
+# Windows drops a dot or a space at the end of a name, and takes some names for devices, whatever
+# follows their first dot. Source: Microsoft, "Naming Files, Paths, and Namespaces".
+_FILE_PART = re.compile(
+    r"(?!\.)(?!(?:con|prn|aux|nul|(?:com|lpt)[0-9\u00b9\u00b2\u00b3]) *(?:\.|$))"
+    r"[^\x00-\x1f\x7f<>:\"|?*\\/]{0,199}[^\x00-\x1f\x7f<>:\"|?*\\/. ]",
+    re.IGNORECASE,
+)
 _QUANTIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Ollama's own rule, less `..`; a host may have a port.
 _OLLAMA_PART = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
@@ -144,8 +150,8 @@ def is_repo(repo: str) -> bool:
 def is_safe_file(path: str) -> bool:
     """Say whether a path in a repository stays inside any folder it is joined to, on every system.
 
-    Repositories are written by strangers: `../x.gguf`, `/etc/x.gguf`, `C:x.gguf` and hidden folders
-    are refused.
+    Repositories are written by strangers: `../x.gguf`, `/etc/x.gguf`, `C:x.gguf`, `nul.gguf` and
+    hidden folders are refused.
     """
     return len(path) <= 400 and all(_FILE_PART.fullmatch(part) for part in path.split("/"))
 

@@ -9,6 +9,7 @@ Events are data; drawing them is for the command line.
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from typing import Literal
 
 from localmix import units
 from localmix.errors import DownloadFailed, NotEnoughDisk
+from localmix.json_file import take_place
 from localmix.registry.disk.store import Store, part_path
 from localmix.registry.download.journal import journal_path
 from localmix.registry.download.parts import Progress
@@ -147,7 +149,7 @@ def _fetch(
     )
     with part.open("rb+") as stream:
         os.fsync(stream.fileno())  # from here on it counts as verified, whatever the power does
-    part.replace(staged)
+    take_place(part, staged)
     journal_path(part).unlink(missing_ok=True)
 
 
@@ -197,7 +199,10 @@ def _writable(plan: PullPlan, store: Store) -> Iterator[None]:
                 f"the disk of {store.home} filled up; what has arrived of {plan.name} is kept",
                 "free some space and pull again, or set LOCALMIX_HOME to a folder on a larger disk",
             ) from exc
+        hint = "set LOCALMIX_HOME to a folder that you may write to"
+        if sys.platform == "win32" and isinstance(exc, FileNotFoundError):
+            # It makes the folders first, so what Windows does not find has too long a path.
+            hint = "set LOCALMIX_HOME to a shorter path, or switch on Windows' long paths"
         raise DownloadFailed(
-            f"the store {store.folder} cannot be written: {exc.strerror or exc}",
-            "set LOCALMIX_HOME to a folder that you may write to",
+            f"the store {store.folder} cannot be written: {exc.strerror or exc}", hint
         ) from exc

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from localmix.errors import LocalmixError, NotPulled
 from localmix.registry.catalog import Catalog
+from localmix.registry.disk.in_use import told_if_in_use
 from localmix.registry.disk.inventory import Inventory
 from localmix.registry.disk.store import Store
 from localmix.registry.names import AliasName, PathName, parse_name
@@ -90,7 +91,8 @@ def _forget(model: StoredModel, inventory: Inventory, drop_name: Callable[[], No
     freed_bytes = 0
     for path in model.paths:
         freed_bytes += file_size(path) or 0
-        path.unlink(missing_ok=True)
+        with told_if_in_use(path):
+            path.unlink(missing_ok=True)
     drop_name()
     for path in model.paths:
         store.remove_empty(path.parent)

@@ -273,3 +273,29 @@ def test_help_names_every_option_of_the_interface(cli):
         "--verbose", "--executor native|reference",
     ):  # fmt: skip
         assert f"  {option}" in page
+
+
+class Failing(io.StringIO):
+    """An output that cannot be written; EINVAL: a pipe of Windows whose reader has left."""
+
+    def __init__(self, number):
+        super().__init__()
+        self._number = number
+
+    def flush(self):
+        raise OSError(self._number, "it cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("platform", "number", "code"),
+    [("win32", errno.EINVAL, 0), ("win32", errno.ENOSPC, 1), ("linux", errno.EINVAL, 1)],
+)
+def test_a_reader_who_leaves_on_windows_is_no_error_either(monkeypatch, platform, number, code):
+    monkeypatch.setattr("sys.platform", platform)
+    streams = Streams(io.StringIO(), Failing(number), io.StringIO())
+    assert guard(lambda: 0, streams, ["list"], debug=False) == code
+
+
+def test_an_invalid_argument_that_is_not_the_pipes_is_an_error_on_windows(monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    assert after(OSError(errno.EINVAL, "Invalid argument"))[0] == 1

@@ -1,6 +1,7 @@
 """Tables, fields and the status line."""
 
 import io
+import sys
 
 import pytest
 from support.streams import Terminal
@@ -8,6 +9,7 @@ from support.streams import Terminal
 from localmix.cli.terminal import (
     StatusLine,
     Streams,
+    as_typed,
     confirm,
     one_line,
     printable,
@@ -166,3 +168,34 @@ def test_a_question_cannot_steer_the_terminal():
     stderr = io.StringIO()
     confirm("a\x1b[2J\nb?", Streams(Terminal("\n"), io.StringIO(), stderr), default=False)
     assert stderr.getvalue() == "a[2J b? [y/N] "
+
+
+def test_pipes_of_windows_are_utf_8_both_ways(monkeypatch):
+    pipes = [io.TextIOWrapper(io.BytesIO("é ✓\n".encode()), encoding="cp1252") for _ in range(3)]
+    for name, pipe in zip(("stdin", "stdout", "stderr"), pipes, strict=True):
+        monkeypatch.setattr(sys, name, pipe)
+    monkeypatch.setattr(sys, "platform", "win32")
+    streams = Streams.standard()
+    assert streams.stdin.readline() == "é ✓\n"
+    streams.stdout.write("✓")
+    Streams.standard()  # again, when something has been read: nothing is changed any more
+    streams.stdout.flush()
+    assert pipes[1].buffer.getvalue().decode().startswith("✓")
+
+
+def test_elsewhere_the_encoding_is_the_persons_own(monkeypatch):
+    pipe = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", pipe)
+    monkeypatch.setattr(sys, "platform", "linux")
+    Streams.standard().stdout.write("é ✓")
+    pipe.flush()
+    assert pipe.buffer.getvalue() == b"\xe9 ?"
+
+
+@pytest.mark.parametrize(
+    ("platform", "typed"),
+    [("linux", "localmix run 'a b.gguf'"), ("win32", 'localmix run "a b.gguf"')],
+)
+def test_words_are_quoted_for_the_shell_of_the_system(monkeypatch, platform, typed):
+    monkeypatch.setattr(sys, "platform", platform)
+    assert as_typed(["localmix", "run", "a b.gguf"]) == typed

@@ -12,7 +12,8 @@ from support.models import Shape, split_experts, tensors_of, write_model
 import localmix
 from localmix.errors import InvalidGGUF, LocalmixError, NotEnoughMemory
 from localmix.execute import expert_cache
-from localmix.execute.expert_cache import SECTOR, ExpertCache
+from localmix.execute.expert_cache import ExpertCache
+from localmix.execute.uncached import SECTOR
 from localmix.gguf import GGUFFile
 
 SHAPE = Shape(n_experts=4, dim=64, hidden_dim=96, n_layers=3)

@@ -21,6 +21,7 @@ from support.hub_faults import (
     WrongBytes,
     WrongLength,
 )
+from support.windows import OpenFiles
 
 from localmix.errors import ChecksumMismatch, DownloadFailed, ModelNotFound
 from localmix.registry.download.parts import Parts
@@ -472,3 +473,13 @@ def test_ctrl_c_does_not_wait_for_a_connection_that_says_nothing(fetching, n_sta
     fetching.interrupt(lambda progress: progress.done_bytes >= enough, patience=QUICK)
     assert fetching.fetch(patience=STALLS_SOON) < SIZE
     assert fetching.is_right()
+
+
+def test_wrong_bytes_that_windows_keeps_open_count_for_nothing(fake_hub, tmp_path, monkeypatch):
+    fetching = Fetching(fake_hub, tmp_path, DATA)
+    fetching.repo.faults += [WrongBytes(at=4 * PART, n=9, times=FOREVER)]
+    windows = OpenFiles(monkeypatch)
+    windows.paths = {fetching.place}
+    with pytest.raises(ChecksumMismatch):
+        fetching.fetch()
+    assert [path.name for path in tmp_path.glob("Model*")] == [fetching.place.name]

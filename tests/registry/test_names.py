@@ -134,3 +134,20 @@ def test_a_safe_file_never_leaves_the_folder_it_is_joined_to(path):
 def test_a_name_written_out_means_the_same_again(text):
     assert parse_name(text).text == text
     assert parse_name(parse_name(text).text) == parse_name(text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["nul.gguf", "AUX.Q4_K_M.gguf", "a/con/b.gguf", "com1.gguf", "LPT\u00b9.gguf", "a./b.gguf",
+     "a /b.gguf", "prn .gguf", "b.gguf.", "com0"],
+)  # fmt: skip
+def test_names_that_windows_gives_another_meaning_are_refused(path):
+    assert not is_safe_file(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["console.gguf", "auxiliary/a.gguf", "com10.gguf", "a.con.gguf", "nul-1.gguf", "a b.gguf"],
+)
+def test_names_that_only_look_like_those_are_fine(path):
+    assert is_safe_file(path)

@@ -6,12 +6,14 @@ from collections import namedtuple
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.fake_hub import REVISION, Pattern
 from support.hub_faults import FOREVER, Stall, Status, WrongBytes
 from support.links import link
 from support.stored import REPO
+from support.windows import OpenFiles
 
 from localmix.errors import ChecksumMismatch, DownloadFailed, LocalmixError, NotEnoughDisk
 from localmix.registry.disk.inventory import Inventory
@@ -544,3 +546,40 @@ def test_a_model_that_is_gated_after_its_listing_says_what_to_do(fake_hub, pulle
 def test_a_hub_that_is_busy_for_a_moment_is_asked_again(fake_hub, pulled):
     fake_hub.add(REPO, {FILE: DATA}, faults=[Status(503, where="resolve"), Status(429)])
     assert pulled(NAME).complete
+
+
+# ---- Windows -----------------------------------------------------------------------------------
+
+
+def test_a_model_that_runs_is_not_replaced_on_windows_and_the_new_one_kept(
+    fake_hub, pulled, store, monkeypatch
+):
+    repo, newer = fake_hub.add(REPO, {FILE: DATA}), DATA[::-1]
+    pulled(NAME)
+    repo.update({FILE: newer})
+    place = repo_folder(store) / FILE
+    windows = OpenFiles(monkeypatch)
+    monkeypatch.setattr("localmix.json_file.time", SimpleNamespace(sleep=lambda seconds: None))
+    windows.paths = {place}
+    with pytest.raises(LocalmixError, match="in use") as caught:
+        pulled(NAME, newest=True)
+    assert "the same command again" in caught.value.hint
+    assert place.read_bytes() == DATA
+    windows.paths = set()
+    fake_hub.requests.clear()
+    pulled(NAME, newest=True)
+    assert place.read_bytes() == newer
+    assert fetched(fake_hub) == []
+
+
+def test_a_path_that_is_too_long_for_windows_is_said_to_be(fake_hub, pulled, monkeypatch):
+    fake_hub.add(REPO, {FILE: DATA})
+
+    def fail(folder, manifest):
+        raise FileNotFoundError(errno.ENOENT, "The system cannot find the path specified")
+
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr("localmix.registry.disk.store.Store.stage", fail)
+    with pytest.raises(DownloadFailed, match="cannot find the path") as caught:
+        pulled(NAME)
+    assert "shorter path" in caught.value.hint

@@ -17,6 +17,7 @@ from support.stored import (
     somebody_downloads,
     write_gguf,
 )
+from support.windows import OpenFiles
 
 from localmix.errors import LocalmixError, ModelNotFound, NotPulled
 from localmix.registry.disk.records import NamedFile
@@ -358,3 +359,27 @@ def test_prune_follows_no_link(inventory, store, tmp_path, place):
 def test_prune_of_nothing_writes_nothing(inventory):
     assert prune(inventory) == []
     assert not inventory.home.exists()
+
+
+# ---- Windows -----------------------------------------------------------------------------------
+
+
+def test_a_model_that_runs_stays_whole_and_listed_on_windows(inventory, store, rm, monkeypatch):
+    put(store, manifest_of())
+    windows = OpenFiles(monkeypatch)
+    windows.paths = {store.folder / REPO / "Model-Q4_K_M.gguf"}
+    with pytest.raises(LocalmixError, match="in use") as caught:
+        rm(NAME)
+    assert "localmix run" in caught.value.hint
+    assert names(inventory) == [NAME]
+    windows.paths = set()
+    assert rm(NAME).freed_bytes == 10
+
+
+def test_what_may_not_be_deleted_elsewhere_is_no_matter_of_use(store, rm, monkeypatch):
+    put(store, manifest_of())
+    windows = OpenFiles(monkeypatch)
+    monkeypatch.setattr("sys.platform", "linux")
+    windows.paths = {store.folder / REPO / "Model-Q4_K_M.gguf"}
+    with pytest.raises(PermissionError):
+        rm(NAME)

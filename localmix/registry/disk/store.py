@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localmix.json_file import take_place
+from localmix.registry.disk.in_use import told_if_in_use
 from localmix.registry.disk.links import refuse_links
 from localmix.registry.download.journal import arrived_parts, journal_path
 from localmix.registry.file_names import group_models, model_stem
@@ -188,7 +190,8 @@ class Store:
         for file in staged:
             place = self.place(manifest, file)
             place.parent.mkdir(parents=True, exist_ok=True)
-            (staging / file.path).replace(place)
+            with told_if_in_use(place):
+                take_place(staging / file.path, place)
         write_manifest(self.manifest_path(manifest), manifest)
         self.remove_staging(staging)
         return self._finished(manifest)

@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from localmix.json_file import take_place
 from localmix.registry.manifest import RepoFile
 
 PART_BYTES = 32 << 20
@@ -54,7 +55,7 @@ class Journal:
         kept += [{"part": i, "sha256_so_far": text} for i, text in sorted(self.digests.items())]
         fresh = path.with_name(path.name + ".new")
         fresh.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        fresh.replace(path)
+        take_place(fresh, path)
         self._stream = path.open("ab", buffering=0)
         self._is_torn = False
 

@@ -80,8 +80,9 @@ def fetch(
         journal.close()
         source.close()
         if is_wrong:  # not before: an open file cannot be removed on Windows
-            place.unlink()
-            journal_path(place).unlink(missing_ok=True)
+            journal_path(place).unlink(missing_ok=True)  # without it the bytes count for nothing
+            with suppress(PermissionError):  # there, a thread that goes home later has it still
+                place.unlink()
 
 
 def _write_begin(begin: bytes, place: Path, journal: Journal) -> None:
