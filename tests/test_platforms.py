@@ -122,7 +122,7 @@ def test_fast_cores_get_a_thread_each(told, system):
 
 @each_system
 def test_arm_cpus_tell_what_they_have(told, system):
-    has = dict.fromkeys(("neon", "dotprod", "i8mm", "fullfp16"), True)
+    has = dict.fromkeys(("neon", "dotprod", "i8mm", "fullfp16", "lse"), True)
     if system is WINDOWS:
         has = {}
     elif system is not MACOS:

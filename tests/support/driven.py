@@ -32,6 +32,7 @@ SYSCTL = {
     "hw.optional.arm.FEAT_DotProd": "1",
     "hw.optional.arm.FEAT_I8MM": "1",
     "hw.optional.arm.FEAT_FP16": "1",
+    "hw.optional.arm.FEAT_LSE": "1",
 }
 
 
@@ -77,7 +78,7 @@ def play_windows():
         "kernel32": SimpleNamespace(
             CreateFileW=Played(create_file),
             SwitchToThread=ctypes.CDLL(None).sched_yield,
-            IsProcessorFeaturePresent={43: 1, 66: 0, 67: 1}.__getitem__,
+            IsProcessorFeaturePresent={34: 1, 43: 1, 66: 0, 67: 1}.__getitem__,
         )
     }
     ctypes.WinDLL = lambda name, **options: libraries[name]
