@@ -35,7 +35,8 @@ from compare.rounds import Test, measure
 from localmix import settings, units
 from localmix.bench import limits
 from localmix.bench.cost import token_cost
-from localmix.cores import cores, n_threads_by_default
+from localmix.cores import cores
+from localmix.engine.load import threads_asked_for
 from localmix.errors import LocalmixError
 from localmix.gguf import GGUFFile
 from localmix.gguf.summary import quantization_label
@@ -81,7 +82,7 @@ def compare(args: argparse.Namespace, file: GGUFFile) -> int:
     setup = Setup(
         model=args.model.resolve(),
         llama_python=args.llama_python,
-        threads=args.threads or settings.n_threads() or n_threads_by_default(),
+        threads=threads_asked_for(args.threads),
         isa=args.isa or settings.isa(),
         with_resident=args.resident,
         ids=[draw.randrange(config.vocab_size) for _ in range(n_ids)],

@@ -30,7 +30,7 @@ from compare.protocol import Worker, WorkerFailed
 from numpy.typing import NDArray
 
 from localmix import settings
-from localmix.cores import n_threads_by_default
+from localmix.engine.load import threads_asked_for
 from localmix.errors import LocalmixError
 from localmix.gguf import GGUFFile
 from localmix.gguf.summary import quantization_label
@@ -134,7 +134,7 @@ def compare(path: Path, args: argparse.Namespace) -> list[Row]:
     setup = Setup(
         model=path.resolve(),
         llama_python=args.llama_python,
-        threads=args.threads or settings.n_threads() or n_threads_by_default(),
+        threads=threads_asked_for(args.threads),
         isa=args.isa,
         with_resident=False,
         ids=[draw.randrange(config.vocab_size) for _ in range(args.tokens)],

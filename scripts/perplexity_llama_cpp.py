@@ -22,6 +22,7 @@ import localmix
 from localmix import settings
 from localmix.bench.perplexity import chunks_of, measure
 from localmix.cli.perplexity import read_text
+from localmix.engine.load import threads_asked_for
 from localmix.errors import LocalmixError
 
 HEAD = ("file", "ctx", "chunks", "localmix", "llama.cpp", "apart", "same ids")
@@ -78,7 +79,7 @@ def llama(path: Path, args: argparse.Namespace) -> Message:
     """What llama.cpp finds."""
     config = {
         "model": str(path.resolve()),
-        "threads": args.threads or settings.n_threads(),
+        "threads": threads_asked_for(args.threads),
         "n_outputs": args.ctx,
         "repack": args.repack,
     }
